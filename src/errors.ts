@@ -1,0 +1,85 @@
+/** Every code a {@link RecoveryError} can carry; `docs/errors.md` has a heading for each. */
+export type RecoveryErrorCode =
+  | 'CHECK_FAILED'
+  | 'CONTEXT_CLOSED'
+  | 'CORRUPT_RECORD'
+  | 'DRIVER_MISSING'
+  | 'DUPLICATE_TASK_NAME'
+  | 'INPUT_MISMATCH'
+  | 'INVALID_ID'
+  | 'INVALID_OPTION'
+  | 'INVALID_VALUE'
+  | 'LAYOUT_MISMATCH'
+  | 'LEASE_LOST'
+  | 'LEASE_UNCERTAIN'
+  | 'LIMIT_EXCEEDED'
+  | 'NO_HANDLER'
+  | 'NOT_JSON'
+  | 'PAYLOAD_TOO_LARGE'
+  | 'RECOVERY_TIMEOUT'
+  | 'RESULT_NOT_STORABLE'
+  | 'SHUT_DOWN'
+  | 'SLOT_CONFLICT'
+  | 'STORAGE_FULL'
+  | 'STORAGE_READONLY'
+  | 'STORAGE_REFUSED'
+  | 'STORAGE_UNAVAILABLE'
+  | 'SUITE_FAILED'
+  | 'TASK_CANCELLED'
+  | 'TASK_DEAD_LETTER'
+  | 'TASK_FAILED'
+  | 'TASK_RUNNING_ELSEWHERE'
+  | 'UNRECOVERABLE';
+
+/** What a {@link RecoveryError} is made with. */
+export interface RecoveryErrorOptions {
+  /** Whether the same call may succeed later without a change by the caller. Default false. */
+  readonly retryable?: boolean;
+  /** The error underneath. */
+  readonly cause?: unknown;
+  /** Facts for programs: ids, sizes, limits, owners. Never payloads. */
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+const BRAND = Symbol.for('rekindle.RecoveryError');
+
+/**
+ * The one error class of the library. Tell errors apart by `code`; `instanceof` fails when two copies
+ * of the package are loaded, {@link isRecoveryError} does not.
+ *
+ * @example
+ * try { await task(input); } catch (error) {
+ *   if (isRecoveryError(error, 'TASK_RUNNING_ELSEWHERE')) return;
+ *   throw error;
+ * }
+ */
+export class RecoveryError extends Error {
+  readonly code: RecoveryErrorCode;
+  readonly retryable: boolean;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(code: RecoveryErrorCode, message: string, options: RecoveryErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'RecoveryError';
+    this.code = code;
+    this.retryable = options.retryable ?? false;
+    this.details = options.details ?? {};
+    Object.defineProperty(this, BRAND, { value: true });
+  }
+}
+
+/** Whether `error` is a {@link RecoveryError}, with the given code when one is named. */
+export function isRecoveryError(error: unknown, code?: RecoveryErrorCode): error is RecoveryError {
+  if (typeof error !== 'object' || error === null || !(BRAND in error)) return false;
+  return code === undefined || ('code' in error && error.code === code);
+}
+
+/** The text of anything that was thrown. */
+export function messageOf(thrown: unknown): string {
+  if (thrown instanceof Error) return thrown.message;
+  try {
+    return String(thrown);
+  } catch {
+    return 'a value that cannot be turned into text';
+  }
+}
