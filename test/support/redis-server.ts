@@ -86,8 +86,7 @@ export function ensureRedisServer(): void {
   throw new Error(
     'The tests need a redis-server (7.0 or later) on the PATH. Install it with\n' +
       '  Debian/Ubuntu: sudo apt-get update && sudo apt-get install -y --no-install-recommends redis-server\n' +
-      '  Fedora/RHEL:   sudo dnf install -y redis\n' +
-      '  Alpine:        sudo apk add redis\n' +
+      '  Fedora, Alpine: sudo dnf install -y redis, or sudo apk add redis\n' +
       '  macOS:         brew install redis',
   );
 }
