@@ -82,7 +82,8 @@ export type RefusalCode =
 
 /** What became of one batch. `conflict` tells the token that stands there instead. */
 export type Outcome =
-  | { readonly status: 'applied' | 'duplicate'; readonly observed: readonly (StoredRecord | null)[] }
+  | { readonly status: 'applied'; readonly observed: readonly (StoredRecord | null)[] }
+  | { readonly status: 'duplicate'; readonly observed: readonly (StoredRecord | null)[] }
   | { readonly status: 'conflict'; readonly current: string | null }
   | { readonly status: 'expired' }
   | { readonly status: 'refused'; readonly code: RefusalCode; readonly message: string };

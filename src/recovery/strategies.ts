@@ -1,0 +1,123 @@
+/** The built-in rules of recovery. Each is a value with one pure function. */
+import type { Checkpoint, Decision, RecoveryStrategy, TaskSnapshot } from '../domain/task.js';
+
+/** Options of {@link defaultStrategies}, in percent of progress. */
+export interface StrategyOptions {
+  /** An automatic checkpoint is resumed from above this progress. Default 25. */
+  readonly resumeAbovePercent?: number;
+  /** Above this progress a task with a `validate` hook is asked whether it is in fact done. Default 95. */
+  readonly validateAbovePercent?: number;
+  /** Below this progress no checkpoint at all is resumed from, explicit ones included. Default 0. */
+  readonly minProgressPercent?: number;
+}
+
+const HOUR_MS = 3_600_000;
+
+/** Gives a task up that crashed its workers too often, so that it can't take them down for ever. */
+export function crashBudget(): RecoveryStrategy {
+  return {
+    name: 'crash-budget',
+    decide({ crashedAtMs, crashBudget: { count, windowMs }, nowMs }): Decision | null {
+      const recent = crashedAtMs.filter((time) => time > nowMs - windowMs);
+      if (recent.length < count) return null;
+      return {
+        action: 'dead_letter',
+        reason: `It crashed ${recent.length} times within ${Math.round((windowMs / HOUR_MS) * 10) / 10} h; the budget is ${count}.`,
+        evidence: { crashedAtMs: recent, count, windowMs },
+      };
+    },
+  };
+}
+
+function newestPercent({ task, checkpoint, automaticCheckpoint }: TaskSnapshot): number {
+  return Math.max(
+    task.progressPercent,
+    checkpoint?.progressPercent ?? 0,
+    automaticCheckpoint?.progressPercent ?? 0,
+  );
+}
+
+/** Nearly done: asks the task's `validate` hook whether it is done in fact, and follows its answer. */
+export function validationOnly(
+  options: Pick<StrategyOptions, 'validateAbovePercent'> = {},
+): RecoveryStrategy {
+  const above = options.validateAbovePercent ?? 95;
+  return {
+    name: 'validation-only',
+    decide(snapshot): Decision | null {
+      const progressPercent = newestPercent(snapshot);
+      if (!snapshot.hasValidate || progressPercent <= above) return null;
+      const { validation } = snapshot;
+      if (validation === null) {
+        const reason = `It was at ${progressPercent} %, above ${above} %: its validate hook is asked whether it is done.`;
+        return { action: 'validate', reason, evidence: { progressPercent, validateAbovePercent: above } };
+      }
+      if ('error' in validation) return null;
+      const evidence = { progressPercent, answer: validation.answer };
+      switch (validation.answer) {
+        case 'complete':
+          return { action: 'complete', reason: 'Its validate hook says that it is done.', evidence };
+        case 'unrecoverable':
+          return { action: 'fail', reason: 'Its validate hook says that it cannot be recovered.', evidence };
+        case 'restart':
+          return { action: 'restart', reason: 'Its validate hook asks for a clean restart.', evidence };
+        default:
+          return null;
+      }
+    },
+  };
+}
+
+/** Resumes from an explicit checkpoint always, and from an automatic one above a threshold. */
+export function checkpointResume(
+  options: Pick<StrategyOptions, 'resumeAbovePercent' | 'minProgressPercent'> = {},
+): RecoveryStrategy {
+  const above = options.resumeAbovePercent ?? 25;
+  const least = options.minProgressPercent ?? 0;
+  const described = (checkpoint: Checkpoint): string =>
+    checkpoint.automatic ? 'automatic checkpoint' : `checkpoint "${checkpoint.name}"`;
+  return {
+    name: 'checkpoint-resume',
+    decide({ checkpoint, automaticCheckpoint, corruptCheckpoints }): Decision | null {
+      const automatic =
+        automaticCheckpoint !== null && automaticCheckpoint.progressPercent > above
+          ? automaticCheckpoint
+          : null;
+      const chosen = checkpoint ?? automatic;
+      if (chosen === null) return null;
+      const progressPercent = Math.max(chosen.progressPercent, automatic?.progressPercent ?? 0);
+      if (progressPercent < least) return null;
+      return {
+        action: 'resume',
+        reason: `Resumes from ${described(chosen)} at ${progressPercent} %.`,
+        evidence: { checkpoint: chosen.name, seq: chosen.seq, progressPercent, corruptCheckpoints },
+      };
+    },
+  };
+}
+
+/** The last resort: from the beginning, though whatever was kept of finished work is still skipped. */
+export function cleanRestart(): RecoveryStrategy {
+  return {
+    name: 'clean-restart',
+    decide({ checkpoint, automaticCheckpoint, corruptCheckpoints, task }): Decision {
+      const percent = automaticCheckpoint?.progressPercent ?? task.progressPercent;
+      const found = checkpoint !== null || automaticCheckpoint !== null;
+      const why = found
+        ? `There is too little progress to resume from (${percent} %).`
+        : 'There is no usable checkpoint.';
+      return { action: 'restart', reason: why, evidence: { progressPercent: percent, corruptCheckpoints } };
+    },
+  };
+}
+
+/**
+ * The rules in their usual order: crash budget, validation, checkpoint resume, clean restart. Add, replace and
+ * reorder as you like; the first that decides wins.
+ *
+ * @example
+ * createRecovery({ storage, strategies: [myRule, ...defaultStrategies({ resumeAbovePercent: 50 })] });
+ */
+export function defaultStrategies(options: StrategyOptions = {}): RecoveryStrategy[] {
+  return [crashBudget(), validationOnly(options), checkpointResume(options), cleanRestart()];
+}

@@ -1,0 +1,77 @@
+import { sleep } from '../clock.js';
+import { RecoveryError } from '../errors.js';
+import type { RecoveryEvent } from '../domain/events.js';
+import { decodeEvent } from './task-events.js';
+import type { Store } from './store.js';
+
+const PAGE = 100;
+/** How often a follower looks for new events, in ms. */
+const POLL_MS = 250;
+
+type Positions = (string | null)[];
+
+function encode(positions: Positions): string {
+  return Buffer.from(JSON.stringify(positions)).toString('base64url');
+}
+
+function decode(cursor: string, partitions: number): Positions {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
+    if (Array.isArray(value) && value.length === partitions) {
+      return value.map((position) => (typeof position === 'string' ? position : null));
+    }
+  } catch {
+    // Answered below, like a cursor of another namespace.
+  }
+  throw new RecoveryError('INVALID_VALUE', 'This is no event cursor of this namespace. Start without one.');
+}
+
+function truncated(): RecoveryEvent {
+  return {
+    event: 'alert',
+    task_id: null,
+    name: null,
+    timestamp: Date.now(),
+    recovery: false,
+    seq: null,
+    cursor: null,
+    details: {
+      kind: 'events_truncated',
+      advice: 'Events behind the cursor are no longer kept; some were missed.',
+    },
+  };
+}
+
+/** Options of `events()`. */
+export interface EventsOptions {
+  /** The `cursor` of the last event that was seen. Default: from the oldest event kept. */
+  readonly after?: string;
+  /** Ends the iteration. */
+  readonly signal?: AbortSignal;
+}
+
+/** Follows the log over all partitions: in commit order within each, interleaved between them. */
+export async function* followEvents(
+  store: Store,
+  options: EventsOptions = {},
+): AsyncGenerator<RecoveryEvent> {
+  const { after, signal } = options;
+  const positions: Positions =
+    after === undefined ? store.partitions.map(() => null) : decode(after, store.partitions.length);
+  while (signal?.aborted !== true) {
+    let found = 0;
+    for (const [index, partition] of store.partitions.entries()) {
+      const page = await store.events(partition, positions[index] ?? null, PAGE);
+      if (page.truncated) yield truncated();
+      for (const { cursor, fields } of page.events) {
+        if (signal?.aborted === true) return;
+        positions[index] = cursor;
+        found += 1;
+        yield decodeEvent(fields, encode(positions));
+      }
+      // Nothing is left at a cursor that was trimmed away: continue at the oldest event kept.
+      if (page.truncated && page.events.length === 0) positions[index] = null;
+    }
+    if (found === 0) await sleep(store.clock, POLL_MS);
+  }
+}

@@ -1,0 +1,170 @@
+/** The head: a task's guarded record. Its fields, and their way to and from plain values. */
+import { RecoveryError } from '../errors.js';
+import { TASK_STATUSES } from '../domain/task.js';
+import type { OrphanCause, StoredError, TaskRecord, TaskStatus } from '../domain/task.js';
+import { isObject } from '../domain/check-options.js';
+import { TOKEN_FIELD } from '../storage/storage.js';
+import type { StoredRecord } from '../storage/storage.js';
+import { MAX_PRIORITY } from './keys.js';
+import { fenceOf } from './token.js';
+
+/** The progress that an automatic checkpoint kept. */
+export interface AutomaticMark {
+  readonly percent: number;
+  readonly step: string | null;
+  readonly atMs: number;
+}
+
+/** A head as it was read. */
+export interface Head {
+  readonly task: TaskRecord;
+  readonly token: string;
+  /** Number of the newest explicit checkpoint; 0 before the first. */
+  readonly checkpointSeq: number;
+  /** Checkpoints up to this number are void: a clean restart came after them. */
+  readonly checkpointBase: number;
+  readonly automatic: AutomaticMark | null;
+  /** Names of explicit checkpoints, with the number of the newest one of each name. */
+  readonly reached: ReadonlyMap<string, number>;
+  readonly eventSeq: number;
+  /** The JSON text of the arguments, when it is short enough to live in the head. */
+  readonly input: string | null;
+  /** The JSON text of the result, when it is short enough. */
+  readonly result: string | null;
+  /** `none`: no result yet, or undefined; `inline`, `record`: where it is; `unstorable`: JSON could not hold it. */
+  readonly resultKind: 'none' | 'inline' | 'record' | 'unstorable';
+  /** The state in the recovery queue's order, for tasks that wait in it. */
+  readonly orphanedAtMs: number | null;
+}
+
+/** Texts up to this many characters live in the head itself: a key less to write and to read. */
+export const INLINE_CHARACTERS = 1_024;
+export const REACHED_PREFIX = 'r:';
+const CAUSES: readonly OrphanCause[] = ['lease_over', 'owner_dead', 'slot_taken_over', 'released', 'own'];
+
+class Reader {
+  readonly #record: StoredRecord;
+  readonly #taskId: string;
+
+  constructor(taskId: string, record: StoredRecord) {
+    this.#taskId = taskId;
+    this.#record = record;
+  }
+
+  corrupt(field: string): RecoveryError {
+    return new RecoveryError(
+      'CORRUPT_RECORD',
+      `The head of task "${this.#taskId}" has an unusable "${field}".`,
+      {
+        details: { taskId: this.#taskId, field },
+      },
+    );
+  }
+
+  text(field: string): string | null {
+    return this.#record.get(field) ?? null;
+  }
+
+  number(field: string): number | null {
+    const text = this.#record.get(field);
+    // An empty text clears a field: cheaper than removing it, since the head is written anyway.
+    if (text === undefined || text === '') return null;
+    const value = Number(text);
+    if (!Number.isFinite(value)) throw this.corrupt(field);
+    return value;
+  }
+
+  required<T>(field: string, value: T | null): T {
+    if (value === null) throw this.corrupt(field);
+    return value;
+  }
+
+  oneOf<T extends string>(field: string, allowed: readonly T[]): T | null {
+    const text = this.#record.get(field);
+    if (text === undefined) return null;
+    return this.required(field, allowed.find((name) => name === text) ?? null);
+  }
+
+  json(field: string): unknown {
+    const text = this.#record.get(field);
+    if (text === undefined || text === '') return null;
+    try {
+      return JSON.parse(text);
+    } catch {
+      throw this.corrupt(field);
+    }
+  }
+}
+
+function storedError(value: unknown): StoredError | null {
+  if (!isObject(value)) return null;
+  const { name, message, code } = value;
+  return {
+    name: typeof name === 'string' ? name : 'Error',
+    message: typeof message === 'string' ? message : '',
+    code: typeof code === 'string' ? code : null,
+  };
+}
+
+function automaticMark(value: unknown): AutomaticMark | null {
+  if (!isObject(value) || typeof value['percent'] !== 'number' || typeof value['atMs'] !== 'number')
+    return null;
+  const step = value['step'];
+  return { percent: value['percent'], step: typeof step === 'string' ? step : null, atMs: value['atMs'] };
+}
+
+function reachedNames(record: StoredRecord): Map<string, number> {
+  const names = new Map<string, number>();
+  for (const [field, value] of record) {
+    if (field.startsWith(REACHED_PREFIX)) names.set(field.slice(REACHED_PREFIX.length), Number(value));
+  }
+  return names;
+}
+
+function decodeTask(taskId: string, reader: Reader, token: string): TaskRecord {
+  const crashed = reader.json('crashes');
+  const priority = reader.number('priority') ?? 0;
+  const status = reader.required('status', reader.oneOf<TaskStatus>('status', TASK_STATUSES));
+  const failed = status === 'failed' || status === 'dead_letter';
+  const ended = failed || status === 'completed' || status === 'cancelled';
+  if (priority < 0 || priority > MAX_PRIORITY) throw reader.corrupt('priority');
+  return {
+    taskId,
+    name: reader.required('name', reader.text('name')),
+    status,
+    priority,
+    attempt: reader.required('attempt', reader.number('attempt')),
+    fence: reader.required(TOKEN_FIELD, fenceOf(token)),
+    owner: reader.text('owner'),
+    leaseUntilMs: status === 'processing' ? reader.required('leaseUntil', reader.number('leaseUntil')) : null,
+    progressPercent: reader.number('progress') ?? 0,
+    step: reader.text('step'),
+    description: reader.text('description'),
+    createdAtMs: reader.required('createdAt', reader.number('createdAt')),
+    progressAtMs: reader.number('progressAt') ?? reader.number('createdAt') ?? 0,
+    endedAtMs: ended ? reader.number('endedAt') : null,
+    stuckSinceMs: reader.number('stuckSince'),
+    crashedAtMs: Array.isArray(crashed) ? crashed.filter((time) => typeof time === 'number') : [],
+    orphanCause: reader.oneOf('cause', CAUSES),
+    error: failed ? storedError(reader.json('error')) : null,
+  };
+}
+
+/** @throws `CORRUPT_RECORD` naming the field that something else has written over */
+export function decodeHead(taskId: string, record: StoredRecord): Head {
+  const reader = new Reader(taskId, record);
+  const token = reader.required(TOKEN_FIELD, reader.text(TOKEN_FIELD));
+  return {
+    task: decodeTask(taskId, reader, token),
+    token,
+    checkpointSeq: reader.number('checkpointSeq') ?? 0,
+    checkpointBase: reader.number('checkpointBase') ?? 0,
+    automatic: automaticMark(reader.json('auto')),
+    reached: reachedNames(record),
+    eventSeq: reader.number('eventSeq') ?? 0,
+    input: reader.text('input'),
+    result: reader.text('result'),
+    resultKind: reader.oneOf('resultKind', ['none', 'inline', 'record', 'unstorable'] as const) ?? 'none',
+    orphanedAtMs: reader.number('orphanedAt'),
+  };
+}

@@ -1,0 +1,176 @@
+/** A task as its present owner knows it, and the changes that only the owner makes, as additions to a draft. */
+import type { RecoveryEventType } from '../domain/events.js';
+import type { StoredError } from '../domain/task.js';
+import type { Fields } from '../storage/storage.js';
+import { encodeCheckpoint } from './checkpoint-store.js';
+import type { CheckpointText } from './checkpoint-store.js';
+import type { Draft } from './draft.js';
+import { INLINE_CHARACTERS, REACHED_PREFIX } from './head.js';
+import { indexes, keys, priorityBase } from './keys.js';
+import { eventFields } from './task-events.js';
+
+/** What a holder knows when it has just created or claimed a task. */
+export interface LiveTaskStart {
+  readonly taskId: string;
+  readonly name: string;
+  readonly priority: number;
+  readonly attempt: number;
+  readonly recovered: boolean;
+  readonly owner: string;
+  readonly leaseMs: number;
+  readonly eventSeq: number;
+  readonly checkpointSeq: number;
+  readonly hasAutomatic: boolean;
+}
+
+/** A result on its way to the storage. */
+export type ResultText =
+  { readonly kind: 'none' | 'unstorable' } | { readonly kind: 'text'; readonly text: string };
+
+export class LiveTask {
+  readonly start: LiveTaskStart;
+  #eventSeq: number;
+  #checkpointSeq: number;
+  #hasAutomatic: boolean;
+  #stuck = false;
+
+  constructor(start: LiveTaskStart) {
+    this.start = start;
+    this.#eventSeq = start.eventSeq;
+    this.#checkpointSeq = start.checkpointSeq;
+    this.#hasAutomatic = start.hasAutomatic;
+  }
+
+  get isStuck(): boolean {
+    return this.#stuck;
+  }
+
+  /** The number for the next explicit checkpoint. */
+  nextCheckpointSeq(): number {
+    this.#checkpointSeq += 1;
+    return this.#checkpointSeq;
+  }
+
+  renew(draft: Draft): readonly string[] {
+    const { taskId, name, owner, leaseMs } = this.start;
+    const lease = { fromNow: leaseMs };
+    this.#head(draft, { leaseUntil: lease });
+    draft.index(indexes.inState('processing', name), taskId, lease);
+    draft.index(indexes.held(owner), taskId, lease);
+    return [keys.control(taskId)];
+  }
+
+  progress(
+    draft: Draft,
+    percent: number,
+    step: string | null,
+    description: string | null,
+    nowMs: number,
+  ): void {
+    this.#head(draft, {
+      progress: String(percent),
+      progressAt: String(nowMs),
+      ...(step === null ? {} : { step }),
+      ...(description === null ? {} : { description }),
+    });
+    this.#moved(draft);
+  }
+
+  automaticCheckpoint(draft: Draft, percent: number, step: string | null, nowMs: number): void {
+    this.#head(draft, { auto: JSON.stringify({ percent, step, atMs: nowMs }) });
+    this.#hasAutomatic = true;
+  }
+
+  checkpoint(draft: Draft, checkpoint: CheckpointText): void {
+    const { taskId } = this.start;
+    const { name, seq, progressPercent, stepDescription, createdAtMs } = checkpoint;
+    draft.set(keys.checkpoint(taskId, seq), encodeCheckpoint(checkpoint));
+    this.#head(draft, {
+      checkpointSeq: String(seq),
+      [`${REACHED_PREFIX}${name}`]: String(seq),
+      progress: String(progressPercent),
+      progressAt: String(createdAtMs),
+      ...(stepDescription === null ? {} : { description: stepDescription }),
+      ...(this.#hasAutomatic ? { auto: '' } : {}),
+    });
+    this.#hasAutomatic = false;
+    this.#moved(draft);
+  }
+
+  stuck(draft: Draft, sinceMs: number): void {
+    this.#stuck = true;
+    this.#head(draft, { stuckSince: String(sinceMs) });
+    draft.index(indexes.stuck(this.start.name), this.start.taskId, sinceMs);
+  }
+
+  complete(draft: Draft, result: ResultText): Fields[] {
+    const { taskId } = this.start;
+    const fields: Record<string, string> = { progress: '100' };
+    if (result.kind !== 'text') fields['resultKind'] = result.kind;
+    else if (result.text.length <= INLINE_CHARACTERS) {
+      fields['resultKind'] = 'inline';
+      fields['result'] = result.text;
+    } else {
+      fields['resultKind'] = 'record';
+      draft.set(keys.result(taskId), { data: result.text });
+    }
+    return this.#end(draft, 'completed', fields, ['task_completed', 'recovery_completed'], {});
+  }
+
+  fail(draft: Draft, error: StoredError): Fields[] {
+    const details = { error_name: error.name, ...(error.code === null ? {} : { error_code: error.code }) };
+    const fields = { error: JSON.stringify(error) };
+    return this.#end(draft, 'failed', fields, ['task_failed', 'recovery_failed'], details);
+  }
+
+  /** Gives the task back, unharmed: it goes into the recovery queue and no crash is counted. */
+  release(draft: Draft): Fields[] {
+    const { taskId, name, priority } = this.start;
+    this.#leave(draft);
+    draft.index(indexes.inState('orphaned', name), taskId, { fromNow: priorityBase(priority) });
+    const event = this.event(draft, 'task_released');
+    this.#head(draft, { status: 'orphaned', orphanedAt: { fromNow: 0 }, cause: 'released' });
+    return [event];
+  }
+
+  event(draft: Draft, type: RecoveryEventType, details: Readonly<Record<string, string>> = {}): Fields {
+    this.#eventSeq += 1;
+    const fields = eventFields(type, this.start, this.#eventSeq, details);
+    draft.append(fields);
+    this.#head(draft, { eventSeq: String(this.#eventSeq) });
+    return fields;
+  }
+
+  #end(
+    draft: Draft,
+    status: 'completed' | 'failed',
+    fields: Fields,
+    [always, recovered]: readonly [RecoveryEventType, RecoveryEventType],
+    details: Readonly<Record<string, string>>,
+  ): Fields[] {
+    const { taskId, name } = this.start;
+    this.#leave(draft);
+    draft.index(indexes.inState(status, name), taskId, { fromNow: 0 });
+    this.#head(draft, { status, endedAt: { fromNow: 0 }, ...fields });
+    const events = this.start.recovered ? [recovered, always] : [always];
+    return events.map((type) => this.event(draft, type, details));
+  }
+
+  #leave(draft: Draft): void {
+    const { taskId, name, owner } = this.start;
+    draft.index(indexes.inState('processing', name), taskId, null);
+    draft.index(indexes.held(owner), taskId, null);
+    this.#moved(draft);
+  }
+
+  #moved(draft: Draft): void {
+    if (!this.#stuck) return;
+    this.#stuck = false;
+    this.#head(draft, { stuckSince: '' });
+    draft.index(indexes.stuck(this.start.name), this.start.taskId, null);
+  }
+
+  #head(draft: Draft, fields: Fields): void {
+    draft.set(keys.head(this.start.taskId), fields);
+  }
+}

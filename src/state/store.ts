@@ -1,0 +1,121 @@
+/** A storage bound to one namespace: partitions by id, deadlines, and an estimate of each partition's clock. */
+import type { Clock } from '../clock.js';
+import type {
+  Batch,
+  Bound,
+  CallOptions,
+  CommitReply,
+  EventPage,
+  IndexEntry,
+  RangeQuery,
+  Storage,
+  StoredRecord,
+} from '../storage/storage.js';
+import { hashOf } from './keys.js';
+
+interface TimeMark {
+  readonly storageMs: number;
+  readonly monotonicMs: number;
+}
+
+export class Store {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  /** How long a storage call may take, in ms. */
+  readonly callDeadlineMs: number;
+  readonly partitions: readonly string[];
+  readonly home: string;
+  readonly #options: CallOptions;
+  readonly #times = new Map<string, TimeMark>();
+
+  constructor(storage: Storage, namespace: string, clock: Clock, callDeadlineMs: number) {
+    this.storage = storage;
+    this.clock = clock;
+    this.callDeadlineMs = callDeadlineMs;
+    this.partitions = Array.from({ length: storage.partitions }, (_, index) => `${namespace}:${index}`);
+    this.home = `${namespace}:0`;
+    this.#options = { deadlineMs: callDeadlineMs };
+  }
+
+  /** The partition that holds everything about an id. */
+  partitionOf(id: string): string {
+    const count = this.partitions.length;
+    return count === 1 ? this.home : (this.partitions[hashOf(id) % count] ?? this.home);
+  }
+
+  /** The storage's time as far as this process knows it: never ahead of it by more than clock drift. */
+  estimatedNowMs(partition: string): number {
+    const mark = this.#times.get(partition) ?? this.#times.get(this.home);
+    if (mark === undefined) return Math.floor(this.clock.wallMs());
+    return Math.floor(mark.storageMs + this.clock.monotonicMs() - mark.monotonicMs);
+  }
+
+  async read(
+    partition: string,
+    wanted: readonly string[],
+    fields?: readonly string[],
+  ): Promise<{ nowMs: number; records: readonly (StoredRecord | null)[] }> {
+    const reply = await this.storage.read(partition, wanted, fields, this.#options);
+    this.#note(partition, reply.nowMs);
+    return reply;
+  }
+
+  async commit(partition: string, batches: readonly Batch[]): Promise<CommitReply> {
+    const reply = await this.storage.commit(partition, batches, this.#options);
+    this.#note(partition, reply.nowMs);
+    return reply;
+  }
+
+  async range(
+    partition: string,
+    index: string,
+    query: RangeQuery,
+  ): Promise<{ nowMs: number; entries: readonly IndexEntry[] }> {
+    const reply = await this.storage.range(partition, index, query, this.#options);
+    this.#note(partition, reply.nowMs);
+    return reply;
+  }
+
+  /** The entries of an index between two scores, over all partitions. */
+  async count(index: string, bounds: { from?: Bound; to?: Bound } = {}): Promise<number> {
+    const counts = await Promise.all(
+      this.partitions.map((partition) => this.storage.count(partition, index, bounds, this.#options)),
+    );
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  events(partition: string, after: string | null, limit: number): Promise<EventPage> {
+    return this.storage.events(partition, { after, limit }, this.#options);
+  }
+
+  /** All entries of an index, a bounded page at a time. */
+  async *pages(
+    partition: string,
+    index: string,
+    query: Omit<RangeQuery, 'limit'> = {},
+  ): AsyncGenerator<IndexPage> {
+    let after = query.after;
+    for (;;) {
+      const reply = await this.range(partition, index, {
+        ...query,
+        ...(after === undefined ? {} : { after }),
+        limit: PAGE,
+      });
+      if (reply.entries.length > 0) yield reply;
+      if (reply.entries.length < PAGE) return;
+      after = reply.entries.at(-1);
+    }
+  }
+
+  #note(partition: string, storageMs: number): void {
+    this.#times.set(partition, { storageMs, monotonicMs: this.clock.monotonicMs() });
+  }
+}
+
+/** Entries read at a time where all of an index is wanted. */
+const PAGE = 200;
+
+interface IndexPage {
+  readonly nowMs: number;
+  readonly entries: readonly IndexEntry[];
+}

@@ -1,0 +1,159 @@
+import { RecoveryError } from '../errors.js';
+import { checkOptions, number, oneOf } from '../domain/check-options.js';
+import type { Check } from '../domain/check-options.js';
+import { checkId } from '../domain/ids.js';
+import { TASK_STATUSES } from '../domain/task.js';
+import type { TaskRecord, TaskStatus } from '../domain/task.js';
+import { decodeHead } from './head.js';
+import { indexes, keys } from './keys.js';
+import type { Store } from './store.js';
+
+/** What to list. */
+export interface ListOptions {
+  readonly name?: string;
+  readonly status?: TaskStatus;
+  /** `next` of the page before. */
+  readonly after?: string;
+  /** Tasks a page, 1 to 1,000. Default 100. */
+  readonly limit?: number;
+}
+
+/** A page of tasks; `next` is null on the last one. */
+export interface TaskPage {
+  readonly tasks: readonly TaskRecord[];
+  readonly next: string | null;
+}
+
+/** How many tasks there are in each state. */
+export type TaskCounts = Readonly<Record<TaskStatus, number>>;
+
+interface Cursor {
+  readonly place: number;
+  readonly score: number;
+  readonly id: string;
+}
+
+const isText: Check = (value) => (typeof value === 'string' ? null : 'must be a text');
+const CHECKS = {
+  name: isText,
+  status: oneOf(...TASK_STATUSES),
+  after: isText,
+  limit: number(1, 1_000),
+};
+
+function decodeCursor(text: string): Cursor {
+  try {
+    const [place, score, id] = JSON.parse(Buffer.from(text, 'base64url').toString()) as unknown[];
+    if (typeof place === 'number' && typeof score === 'number' && typeof id === 'string')
+      return { place, score, id };
+  } catch {
+    // Answered below.
+  }
+  throw new RecoveryError('INVALID_VALUE', 'This is no cursor of a task list. Start without one.');
+}
+
+function encodeCursor({ place, score, id }: Cursor): string {
+  return Buffer.from(JSON.stringify([place, score, id])).toString('base64url');
+}
+
+/** Looks at the tasks of a namespace. Reads indexes, never the whole keyspace. */
+export class TaskRegistry {
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /**
+   * One task, or null.
+   * @throws `INVALID_ID`, `CORRUPT_RECORD`, `STORAGE_UNAVAILABLE`
+   * @example const task = await recovery.tasks.get('invoice-7');
+   */
+  readonly get = async (taskId: string): Promise<TaskRecord | null> => {
+    checkId('The task id', taskId);
+    const { records } = await this.#store.read(this.#store.partitionOf(taskId), [keys.head(taskId)]);
+    return records[0] ? decodeHead(taskId, records[0]).task : null;
+  };
+
+  /**
+   * A page of tasks, by state and name; within one, the earliest first. Tasks whose records can't be read are left out.
+   * @throws `INVALID_OPTION`, `INVALID_VALUE` for a foreign cursor, `STORAGE_UNAVAILABLE`
+   * @example const { tasks } = await recovery.tasks.list({ status: 'dead_letter' });
+   */
+  readonly list = async (options: ListOptions = {}): Promise<TaskPage> => {
+    checkOptions('tasks.list', options, CHECKS, []);
+    const limit = options.limit ?? 100;
+    const places = await this.#places(options);
+    const start = options.after === undefined ? null : decodeCursor(options.after);
+    const tasks: TaskRecord[] = [];
+    for (let place = start?.place ?? 0; place < places.length; place += 1) {
+      const at = places[place];
+      if (at === undefined) break;
+      const after = start?.place === place ? { after: { score: start.score, id: start.id } } : {};
+      const { entries } = await this.#store.range(at.partition, at.index, {
+        ...after,
+        limit: limit - tasks.length,
+      });
+      tasks.push(
+        ...(await this.#read(
+          at.partition,
+          entries.map((entry) => entry.id),
+        )),
+      );
+      const last = entries.at(-1);
+      if (last !== undefined && tasks.length >= limit)
+        return { tasks, next: encodeCursor({ place, ...last }) };
+    }
+    return { tasks, next: null };
+  };
+
+  /**
+   * Tasks by state, over all names or one.
+   * @throws `STORAGE_UNAVAILABLE`
+   */
+  readonly counts = async (name?: string): Promise<TaskCounts> => {
+    const names = name === undefined ? await this.names() : [name];
+    const pairs = await Promise.all(
+      TASK_STATUSES.map(async (status) => {
+        const counts = await Promise.all(
+          names.map((each) => this.#store.count(indexes.inState(status, each))),
+        );
+        return [status, counts.reduce((sum, count) => sum + count, 0)] as const;
+      }),
+    );
+    return Object.fromEntries(pairs) as Record<TaskStatus, number>;
+  };
+
+  /** The task names that the namespace has seen. */
+  async names(): Promise<string[]> {
+    const names: string[] = [];
+    for await (const page of this.#store.pages(this.#store.home, indexes.names)) {
+      for (const { id } of page.entries) names.push(id);
+    }
+    return names;
+  }
+
+  async #places({ name, status }: ListOptions): Promise<{ partition: string; index: string }[]> {
+    const names = name === undefined ? await this.names() : [name];
+    const statuses = status === undefined ? TASK_STATUSES : [status];
+    return statuses.flatMap((state) =>
+      names.flatMap((each) =>
+        this.#store.partitions.map((partition) => ({ partition, index: indexes.inState(state, each) })),
+      ),
+    );
+  }
+
+  async #read(partition: string, ids: readonly string[]): Promise<TaskRecord[]> {
+    if (ids.length === 0) return [];
+    const { records } = await this.#store.read(partition, ids.map(keys.head));
+    return records.flatMap((record, index) => {
+      const id = ids[index];
+      if (record === null || id === undefined) return [];
+      try {
+        return [decodeHead(id, record).task];
+      } catch {
+        return [];
+      }
+    });
+  }
+}

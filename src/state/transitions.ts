@@ -1,0 +1,220 @@
+/**
+ * The changes of state that are made by somebody who does not hold the task: start, find orphaned, claim, give up on.
+ * Each is one batch under the head's guard, so exactly one of several tries wins.
+ */
+import type { OrphanCause, Plan, StoredError } from '../domain/task.js';
+import type { Batch, Fields } from '../storage/storage.js';
+import type { Head } from './head.js';
+import { INLINE_CHARACTERS } from './head.js';
+import { indexes, keys, priorityBase } from './keys.js';
+import { eventFields } from './task-events.js';
+import { makeToken } from './token.js';
+
+/** Crash times kept in a head; budgets larger than this are refused. */
+export const KEPT_CRASHES = 50;
+
+type IndexChange = NonNullable<Batch['index']>[number];
+
+/** What a new holder brings. */
+export interface Holder {
+  /** Its incarnation. */
+  readonly owner: string;
+  readonly leaseMs: number;
+  readonly fence: number;
+  readonly nonce: string;
+  /** Storage time after which the batch must not apply any more. */
+  readonly notAfter: number;
+}
+
+function held(holder: Holder, name: string, taskId: string): IndexChange[] {
+  const score = { fromNow: holder.leaseMs };
+  return [
+    { index: indexes.inState('processing', name), id: taskId, score },
+    { index: indexes.held(holder.owner), id: taskId, score },
+  ];
+}
+
+/** What takes a head out of the indexes of the state that it is in. */
+function leave({ task }: Head): IndexChange[] {
+  const { taskId, name, status, owner, stuckSinceMs } = task;
+  const changes: IndexChange[] = [{ index: indexes.inState(status, name), id: taskId, score: null }];
+  if (status === 'processing' && owner !== null)
+    changes.push({ index: indexes.held(owner), id: taskId, score: null });
+  if (stuckSinceMs !== null) changes.push({ index: indexes.stuck(name), id: taskId, score: null });
+  return changes;
+}
+
+/** A task that is to be started. */
+export interface NewTask {
+  readonly taskId: string;
+  readonly name: string;
+  readonly priority: number;
+  /** JSON text of the arguments. */
+  readonly inputText: string;
+}
+
+/** Starts a new task. Its event is the last of `append`. */
+export function createBatch(task: NewTask, holder: Holder): Batch & { append: Fields[] } {
+  const { taskId, name } = task;
+  const inline = task.inputText.length <= INLINE_CHARACTERS;
+  const head: Fields = {
+    status: 'processing',
+    name,
+    priority: String(task.priority),
+    owner: holder.owner,
+    leaseUntil: { fromNow: holder.leaseMs },
+    attempt: '1',
+    createdAt: { fromNow: 0 },
+    eventSeq: '1',
+    ...(inline ? { input: task.inputText } : {}),
+  };
+  const set = [{ key: keys.head(taskId), fields: head }];
+  if (!inline) set.push({ key: keys.input(taskId), fields: { data: task.inputText } });
+  return {
+    guard: { key: keys.head(taskId), expect: null, next: makeToken(holder.fence, holder.nonce, 0) },
+    notAfter: holder.notAfter,
+    set,
+    index: held(holder, name, taskId),
+    append: [eventFields('task_started', { taskId, name, attempt: 1, recovered: false }, 1)],
+  };
+}
+
+/** Puts a task whose owner is gone into the recovery queue. The owner's token is void from then on. */
+export function orphanBatch(head: Head, cause: OrphanCause, nonce: string, notAfter: number): Batch {
+  const { taskId, name, priority, fence } = head.task;
+  return {
+    guard: { key: keys.head(taskId), expect: head.token, next: makeToken(fence, nonce, 0) },
+    notAfter,
+    set: [
+      {
+        key: keys.head(taskId),
+        fields: { status: 'orphaned', orphanedAt: { fromNow: 0 }, cause, stuckSince: '' },
+      },
+    ],
+    index: [
+      ...leave(head),
+      { index: indexes.inState('orphaned', name), id: taskId, score: { fromNow: priorityBase(priority) } },
+    ],
+  };
+}
+
+/** A claim of a task that was run before. */
+export interface Claim {
+  readonly head: Head;
+  readonly cause: OrphanCause;
+  readonly plan: Plan;
+  readonly crashedAtMs: readonly number[];
+  /** The checkpoint's number that is resumed from; null for a clean restart. */
+  readonly resumeSeq: number | null;
+  readonly resumeName: string | null;
+  readonly resumePercent: number;
+}
+
+/** Takes a task back, under a fence one higher. */
+export function claimBatch(claim: Claim, holder: Holder): Batch & { append: Fields[] } {
+  const { head, cause, plan } = claim;
+  const { taskId, name, attempt } = head.task;
+  const subject = { taskId, name, attempt: attempt + 1, recovered: true };
+  const restart = plan.action === 'restart';
+  const append = [
+    eventFields('recovery_started', subject, head.eventSeq + 1, {
+      cause,
+      decision: plan.action,
+      reason: plan.reason,
+      crashes: String(claim.crashedAtMs.length),
+    }),
+  ];
+  if (!restart) {
+    append.push(
+      eventFields('processing_resumed', subject, head.eventSeq + 2, {
+        checkpoint: claim.resumeName ?? '',
+        checkpoint_seq: String(claim.resumeSeq ?? 0),
+        progress_percent: String(claim.resumePercent),
+      }),
+    );
+  }
+  const fields: Fields = {
+    status: 'processing',
+    owner: holder.owner,
+    leaseUntil: { fromNow: holder.leaseMs },
+    attempt: String(attempt + 1),
+    cause,
+    crashes: JSON.stringify(claim.crashedAtMs.slice(-KEPT_CRASHES)),
+    eventSeq: String(head.eventSeq + append.length),
+    stuckSince: '',
+    ...(restart ? { progress: '0', checkpointBase: String(head.checkpointSeq), auto: '' } : {}),
+  };
+  return {
+    guard: { key: keys.head(taskId), expect: head.token, next: makeToken(holder.fence, holder.nonce, 0) },
+    notAfter: holder.notAfter,
+    set: [{ key: keys.head(taskId), fields }],
+    index: [...leave(head), ...held(holder, name, taskId)],
+    append,
+  };
+}
+
+/** Gives a task up, with the evidence. */
+export function deadLetterBatch(
+  head: Head,
+  evidence: {
+    plan: Plan;
+    crashedAtMs: readonly number[];
+    error: StoredError;
+    nonce: string;
+    notAfter: number;
+  },
+): Batch & { append: Fields[] } {
+  const { taskId, name, attempt, fence } = head.task;
+  const seq = head.eventSeq + 1;
+  return {
+    guard: { key: keys.head(taskId), expect: head.token, next: makeToken(fence, evidence.nonce, 0) },
+    notAfter: evidence.notAfter,
+    set: [
+      {
+        key: keys.head(taskId),
+        fields: {
+          status: 'dead_letter',
+          endedAt: { fromNow: 0 },
+          crashes: JSON.stringify(evidence.crashedAtMs.slice(-KEPT_CRASHES)),
+          error: JSON.stringify(evidence.error),
+          eventSeq: String(seq),
+          stuckSince: '',
+        },
+      },
+    ],
+    index: [
+      ...leave(head),
+      { index: indexes.inState('dead_letter', name), id: taskId, score: { fromNow: 0 } },
+    ],
+    append: [
+      eventFields('dead_lettered', { taskId, name, attempt, recovered: true }, seq, {
+        reason: evidence.plan.reason,
+        crashes: String(evidence.crashedAtMs.length),
+      }),
+    ],
+  };
+}
+
+/**
+ * Takes a task whose records can't be read out of the queues, so that nothing stumbles over it again, and keeps the
+ * reason. The unreadable head can't be a guard; the quarantine record is its own.
+ */
+export function quarantineBatch(
+  task: { taskId: string; name: string; owner: string | null; reason: string },
+  nonce: string,
+  notAfter: number,
+): Batch {
+  const { taskId, name, owner } = task;
+  const out: IndexChange[] = [
+    { index: indexes.inState('processing', name), id: taskId, score: null },
+    { index: indexes.inState('orphaned', name), id: taskId, score: null },
+    { index: indexes.quarantined(name), id: taskId, score: { fromNow: 0 } },
+  ];
+  if (owner !== null) out.push({ index: indexes.held(owner), id: taskId, score: null });
+  return {
+    guard: { key: keys.quarantine(taskId), expect: null, next: makeToken(1, nonce, 0) },
+    notAfter,
+    set: [{ key: keys.quarantine(taskId), fields: { name, reason: task.reason, at: { fromNow: 0 } } }],
+    index: out,
+  };
+}
