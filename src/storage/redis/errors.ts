@@ -1,0 +1,41 @@
+/** Turns what Redis and ioredis say into the library's errors. */
+import { RecoveryError, isRecoveryError, messageOf } from '../../errors.js';
+import type { RecoveryErrorOptions } from '../../errors.js';
+
+/**
+ * The error of a failed call:
+ *
+ * - `STORAGE_READONLY` (retryable): the server is a replica; the client has not followed a failover yet.
+ * - `STORAGE_FULL` (retryable): `maxmemory` is reached.
+ * - `CORRUPT_RECORD`: a key of ours holds another Redis type.
+ * - `STORAGE_UNAVAILABLE`: everything else. Not retryable when the server denies the user or the command.
+ *
+ * `details.outcome` is always `unknown`: ioredis may have sent the call before, over a connection that broke.
+ */
+export function toStorageError(what: string, error: unknown): RecoveryError {
+  if (isRecoveryError(error)) return error;
+  const text = messageOf(error);
+  const about = (retryable: boolean): RecoveryErrorOptions => ({
+    retryable,
+    cause: error,
+    details: { outcome: 'unknown' },
+  });
+  if (/\bREADONLY\b/.test(text)) {
+    return new RecoveryError('STORAGE_READONLY', `Redis is read-only (${what}): ${text}`, about(true));
+  }
+  if (/\bOOM\b/.test(text)) {
+    return new RecoveryError('STORAGE_FULL', `Redis is out of memory (${what}): ${text}`, about(true));
+  }
+  if (/\bWRONGTYPE\b/.test(text)) {
+    return new RecoveryError('CORRUPT_RECORD', `Not a key of rekindle (${what}): ${text}`, about(false));
+  }
+  const denied = /\b(NOPERM|NOAUTH|WRONGPASS|NOPROTO)\b|unknown command|acl/i.test(text);
+  return new RecoveryError('STORAGE_UNAVAILABLE', `Redis failed ${what}: ${text}`, about(!denied));
+}
+
+/** What a call on a closed storage throws. */
+export function closedError(): RecoveryError {
+  return new RecoveryError('STORAGE_UNAVAILABLE', 'The storage is closed.', {
+    details: { outcome: 'nothing' },
+  });
+}
