@@ -77,6 +77,10 @@ function inspect(db: Connection): StorageReport {
  * there first, in WAL mode. Given an open database object of one of these, it works on that one, never closes
  * it, leaves its journal mode alone and sets its `synchronous` mode.
  *
+ * Where a process has this file open already, pass that database object, or open the path with the same driver
+ * everywhere in the process: two copies of SQLite in one process do not see each other's locks and can damage
+ * the file. Other processes may use any driver.
+ *
  * Waiting for a lock never blocks the event loop for longer than about 10 ms at a time.
  *
  * Calls throw `STORAGE_UNAVAILABLE` (locked until the deadline, an I/O error, closed), `STORAGE_READONLY`,

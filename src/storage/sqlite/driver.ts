@@ -23,7 +23,7 @@ export interface SqliteDatabase {
 }
 
 /** A driver that may be installed. */
-export interface Driver {
+interface Driver {
   /** The module to import. */
   readonly module: string;
   /** The export with the database class. */
@@ -31,7 +31,7 @@ export interface Driver {
 }
 
 /** In the order in which they are tried. */
-export const DRIVERS: readonly Driver[] = [
+const DRIVERS: readonly Driver[] = [
   { module: 'node:sqlite', exportName: 'DatabaseSync' },
   { module: 'better-sqlite3', exportName: 'default' },
   { module: 'libsql', exportName: 'default' },
@@ -133,7 +133,7 @@ const PASSING: ReadonlySet<string> = new Set([
 ]);
 
 /** SQLite's primary result code, or null when the error is not SQLite's. */
-export function primaryCode(error: unknown): string | null {
+function primaryCode(error: unknown): string | null {
   const numeric = propertyOf(error, 'errcode') ?? propertyOf(error, 'rawCode'); // node:sqlite, libsql
   if (typeof numeric === 'number') return CODES[numeric & 0xff] ?? `SQLITE_${numeric & 0xff}`;
   // better-sqlite3 has texts, also extended ones: SQLITE_BUSY_SNAPSHOT.

@@ -18,6 +18,7 @@ export class Link {
   #closed = false;
   /** Until then nobody tries again: each try on a locked file blocks the event loop for a moment. */
   #lockedUntilMs = 0;
+  #lastLock: LockHeld | null = null;
 
   constructor(target: string | SqliteDatabase, synchronous: Synchronous) {
     this.#target = target;
@@ -28,8 +29,7 @@ export class Link {
   async run<T>(deadlineMs: number, call: (db: Connection) => T): Promise<T> {
     const endMs = systemClock.monotonicMs() + deadlineMs;
     for (let tries = 0; ;) {
-      const nowMs = systemClock.monotonicMs();
-      if (nowMs >= this.#lockedUntilMs || nowMs >= endMs) {
+      if (systemClock.monotonicMs() >= this.#lockedUntilMs) {
         tries += 1;
         try {
           return this.#finish(call(this.#connection ?? (await this.#open())));
@@ -37,13 +37,15 @@ export class Link {
           this.#dropBroken();
           const fault = faultOf(error, 'not_applied');
           if (!(fault instanceof LockHeld)) throw fault;
-          if (systemClock.monotonicMs() >= endMs) throw timedOut(deadlineMs, fault);
+          this.#lastLock = fault;
           const pauseMs = Math.min(LONGEST_PAUSE_MS, 2 ** tries) * (0.5 + Math.random() / 2);
           this.#lockedUntilMs = systemClock.monotonicMs() + pauseMs;
         }
       }
-      const atMs = systemClock.monotonicMs();
-      await sleep(systemClock, Math.max(1, Math.min(this.#lockedUntilMs, endMs) - atMs));
+      // Locked a moment ago, by this call's try or by another's: that will do for an answer at the deadline.
+      const nowMs = systemClock.monotonicMs();
+      if (nowMs >= endMs) throw timedOut(deadlineMs, this.#lastLock);
+      await sleep(systemClock, Math.max(1, Math.min(this.#lockedUntilMs, endMs) - nowMs));
     }
   }
 
@@ -98,10 +100,10 @@ function closedError(): RecoveryError {
   });
 }
 
-function timedOut(deadlineMs: number, cause: LockHeld): RecoveryError {
+function timedOut(deadlineMs: number, lock: LockHeld | null): RecoveryError {
   return new RecoveryError(
     'STORAGE_UNAVAILABLE',
     `SQLite: another connection has held the lock for ${deadlineMs} ms. Nothing was written.`,
-    { retryable: true, cause: cause.cause, details: { outcome: 'not_applied', sqlite: 'SQLITE_BUSY' } },
+    { retryable: true, cause: lock?.cause, details: { outcome: 'not_applied', sqlite: 'SQLITE_BUSY' } },
   );
 }
