@@ -18,8 +18,12 @@ export const TASK_STATUSES: readonly TaskStatus[] = [
   'dead_letter',
 ];
 
-/** How a task was found to be an orphan. */
-export type OrphanCause = 'lease_over' | 'owner_dead' | 'slot_taken_over' | 'released' | 'own';
+/**
+ * How a task was found to be free to take: its lease ran out; its owner is provably dead; this process holds the slot
+ * that the owner held before; a clean shutdown gave it back; this process lost it and nobody took it; it had failed
+ * and was called again. Only the first three count as a crash.
+ */
+export type OrphanCause = 'lease_over' | 'owner_dead' | 'slot_taken_over' | 'released' | 'own' | 'retried';
 
 /** A stored error: enough to understand it, never argument values. */
 export interface StoredError {
@@ -93,8 +97,8 @@ export interface TaskSnapshot {
 }
 
 /** The answers a `validate` hook can give. */
-export type ValidationAnswer =
-  'complete' | 'resume' | 'restart' | 'unrecoverable' | { readonly complete: unknown };
+export type ValidationAnswer<R = unknown> =
+  'complete' | 'resume' | 'restart' | 'unrecoverable' | { readonly complete: R };
 
 export type ValidationEvidence =
   { readonly answer: 'complete' | 'resume' | 'restart' | 'unrecoverable' } | { readonly error: string };

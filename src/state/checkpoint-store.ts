@@ -58,16 +58,16 @@ export function decodeCheckpoint(taskId: string, seq: number, record: StoredReco
       },
     );
   }
-  return {
-    name,
-    seq,
-    automatic: false,
-    progressPercent: Number(percent),
-    stepDescription: step.startsWith('=') ? step.slice(1) : null,
-    recoverableData: fromJsonText(data, `checkpoint ${seq} of task "${taskId}"`),
-    databaseState: fromJsonText(state, `checkpoint ${seq} of task "${taskId}"`),
-    createdAtMs: Number(at),
-  };
+  const stepDescription = step.startsWith('=') ? step.slice(1) : null;
+  const text = { name, seq, progressPercent: Number(percent), stepDescription, createdAtMs: Number(at) };
+  return checkpointOf({ ...text, dataText: data, stateText: state }, taskId);
+}
+
+/** A checkpoint with its data as values. @throws `CORRUPT_RECORD` */
+export function checkpointOf({ dataText, stateText, ...rest }: CheckpointText, taskId: string): Checkpoint {
+  const what = `checkpoint ${rest.seq} of task "${taskId}"`;
+  const recoverableData = fromJsonText(dataText, what);
+  return { ...rest, automatic: false, recoverableData, databaseState: fromJsonText(stateText, what) };
 }
 
 /** What there is to resume from. */

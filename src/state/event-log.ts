@@ -58,13 +58,14 @@ export async function* followEvents(
   const { after, signal } = options;
   const positions: Positions =
     after === undefined ? store.partitions.map(() => null) : decode(after, store.partitions.length);
-  while (signal?.aborted !== true) {
+  const ended = (): boolean => signal?.aborted === true;
+  while (!ended()) {
     let found = 0;
     for (const [index, partition] of store.partitions.entries()) {
       const page = await store.events(partition, positions[index] ?? null, PAGE);
       if (page.truncated) yield truncated();
       for (const { cursor, fields } of page.events) {
-        if (signal?.aborted === true) return;
+        if (ended()) return;
         positions[index] = cursor;
         found += 1;
         yield decodeEvent(fields, encode(positions));

@@ -40,7 +40,14 @@ export interface Head {
 /** Texts up to this many characters live in the head itself: a key less to write and to read. */
 export const INLINE_CHARACTERS = 1_024;
 export const REACHED_PREFIX = 'r:';
-const CAUSES: readonly OrphanCause[] = ['lease_over', 'owner_dead', 'slot_taken_over', 'released', 'own'];
+const CAUSES: readonly OrphanCause[] = [
+  'lease_over',
+  'owner_dead',
+  'slot_taken_over',
+  'released',
+  'own',
+  'retried',
+];
 
 class Reader {
   readonly #record: StoredRecord;

@@ -59,6 +59,7 @@ export class RecordWriter implements BatchSource {
   #frozenWaiters: Waiter[] = [];
   #frozenRenewsSinceMs: number | null = null;
   #queued = false;
+  #finishing = false;
   #dead: RecoveryError | null = null;
 
   constructor(start: WriterStart, queue: CommitQueue, owner: WriterOwner, monotonicMs: () => number) {
@@ -92,12 +93,13 @@ export class RecordWriter implements BatchSource {
 
   /** Adds to the next batch without asking for it to be sent: it goes with the next write or renewal. */
   note(change: (draft: Draft) => void): void {
-    if (this.#dead === null) change((this.#draft ??= new Draft()));
+    if (this.#dead === null && !this.#finishing) change((this.#draft ??= new Draft()));
   }
 
   /** Adds to the next batch and resolves, with the storage's time, once that is durable. */
   write(change: (draft: Draft) => void): Promise<number> {
-    if (this.#dead !== null) return Promise.reject(this.#dead);
+    const closed = this.#dead ?? (this.#finishing ? finished() : null);
+    if (closed !== null) return Promise.reject(closed);
     change((this.#draft ??= new Draft()));
     return new Promise((resolve, reject) => {
       this.#waiters.push({ resolve, reject });
@@ -105,9 +107,18 @@ export class RecordWriter implements BatchSource {
     });
   }
 
+  /** The last write of the chain, with whatever was noted. No renewal rides along: it would undo the end. */
+  finish(change: (draft: Draft) => void): Promise<number> {
+    const written = this.write(change);
+    this.#finishing = true;
+    this.#renewWanted = false;
+    return written;
+  }
+
   /** Asks for a renewal, with whatever was noted, unless one is on its way. */
   renew(): void {
-    if (this.#dead !== null || this.#renewWanted || this.#frozenRenewsSinceMs !== null) return;
+    if (this.#dead !== null || this.#finishing || this.#renewWanted || this.#frozenRenewsSinceMs !== null)
+      return;
     this.#renewWanted = true;
     this.#enqueue();
   }
@@ -130,7 +141,7 @@ export class RecordWriter implements BatchSource {
     this.#waiters = [];
     const nowMs = this.#monotonicMs();
     let observe: readonly string[] = [];
-    if (this.#renewWanted || nowMs - this.#renewedMs > this.#renewAfterMs) {
+    if (!this.#finishing && (this.#renewWanted || nowMs - this.#renewedMs > this.#renewAfterMs)) {
       observe = this.#owner.renew(draft);
       this.#frozenRenewsSinceMs = nowMs;
       this.#renewWanted = false;
@@ -181,6 +192,13 @@ export class RecordWriter implements BatchSource {
     this.#queued = true;
     this.#queue.push(this);
   }
+}
+
+function finished(): RecoveryError {
+  return new RecoveryError(
+    'CONTEXT_CLOSED',
+    'The last write has been made; await every write before the end.',
+  );
 }
 
 /** The error for a batch that the storage refused by its content. */

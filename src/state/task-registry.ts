@@ -43,7 +43,8 @@ const CHECKS = {
 
 function decodeCursor(text: string): Cursor {
   try {
-    const [place, score, id] = JSON.parse(Buffer.from(text, 'base64url').toString()) as unknown[];
+    const value: unknown = JSON.parse(Buffer.from(text, 'base64url').toString());
+    const [place, score, id]: unknown[] = Array.isArray(value) ? value : [];
     if (typeof place === 'number' && typeof score === 'number' && typeof id === 'string')
       return { place, score, id };
   } catch {
@@ -113,15 +114,25 @@ export class TaskRegistry {
    */
   readonly counts = async (name?: string): Promise<TaskCounts> => {
     const names = name === undefined ? await this.names() : [name];
-    const pairs = await Promise.all(
-      TASK_STATUSES.map(async (status) => {
-        const counts = await Promise.all(
-          names.map((each) => this.#store.count(indexes.inState(status, each))),
-        );
-        return [status, counts.reduce((sum, count) => sum + count, 0)] as const;
-      }),
+    const total = async (status: TaskStatus): Promise<number> => {
+      const counts = await Promise.all(names.map((each) => this.#store.count(indexes.inState(status, each))));
+      return counts.reduce((sum, count) => sum + count, 0);
+    };
+    const [pending, processing, orphaned, completed] = await Promise.all(
+      (['pending', 'processing', 'orphaned', 'completed'] as const).map(total),
     );
-    return Object.fromEntries(pairs) as Record<TaskStatus, number>;
+    const [failed, cancelled, deadLetter] = await Promise.all(
+      (['failed', 'cancelled', 'dead_letter'] as const).map(total),
+    );
+    return {
+      pending: pending ?? 0,
+      processing: processing ?? 0,
+      orphaned: orphaned ?? 0,
+      completed: completed ?? 0,
+      failed: failed ?? 0,
+      cancelled: cancelled ?? 0,
+      dead_letter: deadLetter ?? 0,
+    };
   };
 
   /** The task names that the namespace has seen. */

@@ -1,0 +1,295 @@
+/**
+ * One execution of a task by its present holder: its writes, its lease, its end.
+ *
+ * 1. Once the attempt is lost (somebody else claimed the task, the lease ran out unconfirmed, a slot conflict), nothing
+ *    of it is written any more, and every call on its context is rejected with the reason.
+ * 2. It ends exactly once: completed, failed, released or lost.
+ */
+import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
+import { toJsonText } from '../domain/json.js';
+import type { Checkpoint, StoredError } from '../domain/task.js';
+import { log } from '../log.js';
+import type { Draft } from '../state/draft.js';
+import { keys } from '../state/keys.js';
+import { LiveTask } from '../state/live-task.js';
+import type { LiveTaskStart, ResultText } from '../state/live-task.js';
+import { RecordWriter } from '../state/record-writer.js';
+import { localEvent } from '../state/task-events.js';
+import { fenceOf } from '../state/token.js';
+import type { Fields } from '../storage/storage.js';
+import type { RecoveryContext } from './context.js';
+import type { Engine, Handler } from './engine.js';
+import { shutDownError } from './engine.js';
+import { Journal } from './journal.js';
+import type { Resume } from './journal.js';
+import type { LeaseHolder } from './lease-keeper.js';
+
+/** What a won create or claim hands over. */
+export interface AttemptStart {
+  readonly live: LiveTaskStart;
+  readonly partition: string;
+  readonly fence: number;
+  readonly nonce: string;
+  readonly sentMs: number;
+  readonly resume: Resume;
+}
+
+/** Errors of the storage or of the worker: the task has done nothing wrong, and is given back instead of failed. */
+const NOT_ITS_FAULT = new Set(['SHUT_DOWN', 'STORAGE_UNAVAILABLE', 'STORAGE_FULL', 'STORAGE_READONLY']);
+
+export class Attempt implements LeaseHolder {
+  readonly taskId: string;
+  readonly context: RecoveryContext;
+  readonly #engine: Engine;
+  readonly #handler: Handler;
+  readonly #live: LiveTask;
+  readonly #writer: RecordWriter;
+  readonly #journal: Journal;
+  #abort: AbortController | null = null;
+  #stop: RecoveryError | null = null;
+  #closed = false;
+
+  constructor(engine: Engine, handler: Handler, start: AttemptStart) {
+    this.taskId = start.live.taskId;
+    this.#engine = engine;
+    this.#handler = handler;
+    this.#live = new LiveTask(start.live);
+    const { leaseMs } = engine.settings;
+    this.#writer = new RecordWriter(
+      {
+        partition: start.partition,
+        key: keys.head(this.taskId),
+        fence: start.fence,
+        nonce: start.nonce,
+        renewedMs: start.sentMs,
+        renewAfterMs: leaseMs / 3,
+      },
+      engine.queue,
+      {
+        renew: (draft) => this.#live.renew(draft),
+        renewed: () => {},
+        lost: (current) => this.#taken(current),
+      },
+      () => engine.clock.monotonicMs(),
+    );
+    this.#journal = new Journal(engine, handler, this.#live, this.#writer, start.resume);
+    this.context = this.#makeContext(start.resume.explicit);
+    engine.fences.remember(this.taskId, start.fence);
+    engine.leases.add(this);
+  }
+
+  get renewedMs(): number {
+    return this.#writer.renewedMs;
+  }
+
+  renew(): void {
+    this.#writer.renew();
+  }
+
+  expired(): void {
+    this.lose(
+      new RecoveryError(
+        'LEASE_UNCERTAIN',
+        'The storage has not confirmed the lease in time; the task may be elsewhere.',
+        {
+          retryable: true,
+          details: { taskId: this.taskId },
+        },
+      ),
+    );
+  }
+
+  beat(nowMs: number): void {
+    if (this.#live.isStuck || nowMs - this.#journal.movedMs < this.#engine.settings.stuckAfterMs) return;
+    const sinceMs =
+      this.#engine.store.estimatedNowMs(this.#writer.partition) - Math.floor(nowMs - this.#journal.movedMs);
+    this.#writer.note((draft) => this.#live.stuck(draft, sinceMs));
+    this.#writer.renew();
+    this.#engine.emitter.alert('stuck', { task_id: this.taskId, name: this.#handler.name });
+  }
+
+  /** Fences the attempt off: nothing of it is written any more. */
+  lose(reason: RecoveryError): void {
+    if (this.#writer.abandoned) return;
+    this.#stopWith(reason);
+    this.#writer.kill(reason);
+    this.#engine.leases.delete(this);
+    this.#engine.emitter.local('lease_lost', this.taskId, this.#handler.name, { code: reason.code });
+  }
+
+  /** Asks it to end: its signal aborts, its next call on the context is rejected, and then it is released. */
+  shutDown(): void {
+    if (this.#stop === null) this.#stopWith(shutDownError());
+  }
+
+  /** Runs the function to its end. `before` may settle the task without it. */
+  async run(invoke: () => unknown): Promise<unknown> {
+    let value: unknown;
+    try {
+      value = await invoke();
+    } catch (thrown) {
+      throw await this.#ended(() => this.#failed(thrown));
+    }
+    return this.#ended(() => this.complete(value));
+  }
+
+  /** Ends the task with a result. One that JSON can't hold is not kept; the task counts as done all the same. */
+  async complete(value: unknown): Promise<unknown> {
+    let result: ResultText;
+    let unstorable: RecoveryError | null = null;
+    try {
+      result = this.#resultText(value);
+    } catch (error) {
+      unstorable = unstorableError(this.taskId, error);
+      result = { kind: 'unstorable' };
+    }
+    await this.#writeEnd((draft) => this.#live.complete(draft, result));
+    if (unstorable !== null) throw unstorable;
+    return value;
+  }
+
+  /** Ends the task as failed. */
+  async fail(error: StoredError): Promise<void> {
+    await this.#writeEnd((draft) => this.#live.fail(draft, error));
+  }
+
+  /** Closes the context of an attempt that was settled without running its function. */
+  async settle<T>(end: () => Promise<T>): Promise<T> {
+    return this.#ended(end);
+  }
+
+  #resultText(value: unknown): ResultText {
+    if (value === undefined) return { kind: 'none' };
+    const maxBytes = this.#engine.settings.limits.resultBytes;
+    return {
+      kind: 'text',
+      text: toJsonText(value, { what: `the result of "${this.#handler.name}"`, maxBytes }),
+    };
+  }
+
+  async #ended<T>(end: () => Promise<T>): Promise<T> {
+    this.#closed = true;
+    try {
+      return await end();
+    } finally {
+      this.#engine.leases.delete(this);
+      this.#writer.kill(contextClosed(this.taskId));
+    }
+  }
+
+  /** The error to reject with, after the storage knows what it has to. */
+  async #failed(thrown: unknown): Promise<unknown> {
+    if (this.#stop !== null && this.#stop.code !== 'SHUT_DOWN') return this.#stop;
+    try {
+      if (this.#stop !== null || (isRecoveryError(thrown) && NOT_ITS_FAULT.has(thrown.code))) {
+        await this.#writeEnd((draft) => this.#live.release(draft));
+        return this.#stop ?? thrown;
+      }
+      await this.fail(this.#storedError(thrown));
+      return thrown;
+    } catch (error) {
+      log.task('the end of %s could not be written: %s', this.taskId, messageOf(error));
+      return error;
+    }
+  }
+
+  async #writeEnd(change: (draft: Draft) => Fields[]): Promise<void> {
+    let events: Fields[] = [];
+    const nowMs = await this.#writer.finish((draft) => {
+      events = change(draft);
+    });
+    for (const event of events) this.#emit(event, nowMs);
+  }
+
+  #emit(event: Fields, nowMs: number): void {
+    if (!this.#engine.emitter.idle) this.#engine.emitter.emit(localEvent(event, nowMs));
+  }
+
+  #storedError(thrown: unknown): StoredError {
+    const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code).slice(0, 256) : null;
+    const bytes = Buffer.from(messageOf(thrown).toWellFormed()).subarray(
+      0,
+      this.#engine.settings.limits.errorBytes,
+    );
+    const name = thrown instanceof Error ? thrown.name : typeof thrown;
+    // A character that the cut went through is left out rather than replaced.
+    return { name: `${name}`.slice(0, 256), message: bytes.toString().replace(/\uFFFD+$/, ''), code };
+  }
+
+  #taken(current: string | null): RecoveryError {
+    const fence = current === null ? null : fenceOf(current);
+    if (fence !== null && fence < this.#writer.fence) {
+      this.#engine.emitter.alert('storage_rolled_back', { task_id: this.taskId });
+    }
+    const how = current === null ? 'its record is gone' : 'it was claimed by another worker';
+    const error = new RecoveryError(
+      'LEASE_LOST',
+      `Task "${this.taskId}" no longer belongs to this worker: ${how}.`,
+      {
+        details: { taskId: this.taskId, fence: this.#writer.fence, currentFence: fence },
+      },
+    );
+    this.lose(error);
+    return error;
+  }
+
+  #stopWith(reason: RecoveryError): void {
+    this.#stop = reason;
+    this.#abort?.abort(reason);
+  }
+
+  #assertUsable(): void {
+    if (this.#stop !== null) throw this.#stop;
+    if (this.#closed) throw contextClosed(this.taskId);
+  }
+
+  #signal(): AbortSignal {
+    if (this.#abort === null) {
+      this.#abort = new AbortController();
+      if (this.#stop !== null) this.#abort.abort(this.#stop);
+    }
+    return this.#abort.signal;
+  }
+
+  #makeContext(resumedFrom: Checkpoint | null): RecoveryContext {
+    const { attempt } = this.#live.start;
+    const signal = (): AbortSignal => this.#signal();
+    const last = (): Checkpoint | null => this.#journal.last();
+    return {
+      taskId: this.taskId,
+      name: this.#handler.name,
+      attempt,
+      fence: this.#writer.fence,
+      resumedFrom,
+      // Made on first use: most tasks never look, and a controller is a third of a task's heap.
+      get signal() {
+        return signal();
+      },
+      get lastCheckpoint() {
+        return last();
+      },
+      reached: (name) => this.#journal.reached(name),
+      updateProgress: async (percent, step, description) => {
+        this.#assertUsable();
+        await this.#journal.progress(percent, step, description);
+      },
+      createCheckpoint: async (checkpoint) => {
+        this.#assertUsable();
+        await this.#journal.checkpoint(checkpoint);
+      },
+    };
+  }
+}
+
+function contextClosed(taskId: string): RecoveryError {
+  return new RecoveryError('CONTEXT_CLOSED', `Task "${taskId}" has ended; await every call on its context.`);
+}
+
+/** What a caller hears about a result that could not be kept. */
+export function unstorableError(taskId: string, cause: unknown): RecoveryError {
+  return new RecoveryError(
+    'RESULT_NOT_STORABLE',
+    `Task "${taskId}" is done, but its result could not be kept: ${messageOf(cause)} Return JSON data or nothing.`,
+    { cause, details: { taskId } },
+  );
+}

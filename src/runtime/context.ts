@@ -1,0 +1,82 @@
+/** What a task function is given. The work behind it is the attempt's. */
+import { RecoveryError } from '../errors.js';
+import { checkId } from '../domain/ids.js';
+import type { Checkpoint } from '../domain/task.js';
+
+/** An explicit checkpoint, as its author writes it. */
+export interface CheckpointInput {
+  /** Its name: 1 to 256 characters. The same name may be used again. */
+  readonly name: string;
+  /** How far the task is, 0 to 100. */
+  readonly progressPercent: number;
+  readonly stepDescription?: string;
+  /** Whatever the task needs to go on from here: JSON data, at most 1 MiB together with `databaseState`. */
+  readonly recoverableData?: unknown;
+  /** What the task's own database looked like at this point, for `validate` and for the resumed run. */
+  readonly databaseState?: unknown;
+}
+
+/** The first argument of every wrapped function. Its methods are bound: they can be taken apart. */
+export interface RecoveryContext {
+  readonly taskId: string;
+  readonly name: string;
+  /** Which run of the task this is, from 1. */
+  readonly attempt: number;
+  /** Rises with each claim. Put it into your own writes (`... WHERE fence <= ?`) to keep zombies out of them too. */
+  readonly fence: number;
+  /** Aborts when the task no longer belongs to this worker, with a `RecoveryError` as its reason. */
+  readonly signal: AbortSignal;
+  /** The newest explicit checkpoint of an earlier attempt; null on a first run and after a clean restart. */
+  readonly resumedFrom: Checkpoint | null;
+  /** The newest checkpoint of all, automatic ones and this attempt's included. */
+  readonly lastCheckpoint: Checkpoint | null;
+  /** Whether a checkpoint of this name was made, in this attempt or in what it resumes from. */
+  readonly reached: (checkpointName: string) => boolean;
+  /**
+   * Reports progress. It is written with the next commit or heartbeat, so it costs nothing by itself; only when an
+   * automatic checkpoint is due does it wait for the storage.
+   * @throws `INVALID_VALUE`, `CONTEXT_CLOSED`, `LEASE_LOST`, `LEASE_UNCERTAIN`, `SHUT_DOWN`
+   */
+  readonly updateProgress: (percent: number, step?: string, description?: string) => Promise<void>;
+  /**
+   * Makes a checkpoint and resolves once it is durable. The last 5 are kept.
+   * @throws `INVALID_VALUE`, `NOT_JSON` with the path, `PAYLOAD_TOO_LARGE`, `CONTEXT_CLOSED`, `LEASE_LOST`,
+   *   `LEASE_UNCERTAIN`, `SHUT_DOWN`, `STORAGE_FULL`
+   * @example
+   * await ctx.createCheckpoint({ name: 'parsed', progressPercent: 40, recoverableData: { rows } });
+   */
+  readonly createCheckpoint: (checkpoint: CheckpointInput) => Promise<void>;
+}
+
+const KNOWN = new Set(['name', 'progressPercent', 'stepDescription', 'recoverableData', 'databaseState']);
+
+function invalid(message: string): RecoveryError {
+  return new RecoveryError('INVALID_VALUE', message);
+}
+
+/** @throws `INVALID_VALUE` */
+export function checkPercent(what: string, percent: unknown): void {
+  if (typeof percent === 'number' && percent >= 0 && percent <= 100) return;
+  throw invalid(`${what} must be a number from 0 to 100, not ${String(percent)}.`);
+}
+
+/** @throws `INVALID_VALUE` */
+export function checkText(what: string, text: unknown, maxCharacters: number): void {
+  if (text === undefined || text === null) return;
+  if (typeof text !== 'string') throw invalid(`${what} must be a text.`);
+  if (text.length > maxCharacters)
+    throw invalid(`${what} has ${text.length} characters, over ${maxCharacters}.`);
+  if (!text.isWellFormed()) throw invalid(`${what} holds a lone surrogate.`);
+}
+
+/** @throws `INVALID_VALUE`, `INVALID_ID` */
+export function checkCheckpoint(given: CheckpointInput): void {
+  if (typeof given !== 'object' || given === null) throw invalid('createCheckpoint needs an object.');
+  for (const key of Object.keys(given)) {
+    if (!KNOWN.has(key))
+      throw invalid(`createCheckpoint: "${key}" is unknown (known: ${[...KNOWN].join(', ')}).`);
+  }
+  checkId('The checkpoint name', given.name);
+  checkPercent('progressPercent', given.progressPercent);
+  checkText('stepDescription', given.stepDescription, 1_024);
+}

@@ -1,0 +1,74 @@
+/** What the parts of one Recovery share. Plain references; the parts are made in `create-recovery.ts`. */
+import type { Clock } from '../clock.js';
+import { RecoveryError } from '../errors.js';
+import type { CrashBudget, RecoveryStrategy, TaskSnapshot, ValidationAnswer } from '../domain/task.js';
+import type { RandomSource } from '../random.js';
+import type { RecoveryPlanner } from '../recovery/planner.js';
+import type { CheckpointStore } from '../state/checkpoint-store.js';
+import type { CommitQueue } from '../state/commit-queue.js';
+import type { Store } from '../state/store.js';
+import type { TaskRegistry } from '../state/task-registry.js';
+import type { RecoveryContext } from './context.js';
+import type { Emitter } from './emitter.js';
+import type { FenceMemory } from './fence-memory.js';
+import type { Flights } from './flights.js';
+import type { LeaseKeeper } from './lease-keeper.js';
+import type { Settings } from './options.js';
+import type { Worker } from './worker.js';
+
+/** A wrapped function as the runtime sees it. */
+export interface Handler {
+  readonly name: string;
+  readonly priority: number;
+  readonly checkpointFrequency: number | null;
+  readonly ifRunning: 'reject' | 'join' | null;
+  readonly recoverable: boolean;
+  readonly crashBudget: CrashBudget;
+  readonly strategies: readonly RecoveryStrategy[] | null;
+  readonly validate: ((snapshot: TaskSnapshot) => ValidationAnswer | Promise<ValidationAnswer>) | null;
+  invoke(context: RecoveryContext, args: readonly unknown[]): unknown;
+}
+
+export interface Engine {
+  readonly settings: Settings;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly store: Store;
+  readonly queue: CommitQueue;
+  readonly tasks: TaskRegistry;
+  readonly checkpoints: CheckpointStore;
+  readonly planner: RecoveryPlanner;
+  readonly emitter: Emitter;
+  readonly worker: Worker;
+  readonly leases: LeaseKeeper;
+  readonly flights: Flights;
+  readonly fences: FenceMemory;
+  readonly handlers: Map<string, Handler>;
+  /** Set once `shutdown` has begun. */
+  closing: RecoveryError | null;
+}
+
+/** How long a create or a claim stays valid, in ms: well within a lease, and long enough for one retry. */
+export function admissionMs(engine: Engine): number {
+  return Math.ceil(Math.min(engine.settings.leaseMs / 2, 2 * engine.store.callDeadlineMs));
+}
+
+/** The storage time after which a create or a claim that is made now must not apply. */
+export function notAfter(engine: Engine, partition: string): number {
+  return engine.store.estimatedNowMs(partition) + admissionMs(engine);
+}
+
+/** @throws `SHUT_DOWN` */
+export function assertOpen(engine: Engine): void {
+  if (engine.closing !== null) throw engine.closing;
+}
+
+export function shutDownError(): RecoveryError {
+  return new RecoveryError(
+    'SHUT_DOWN',
+    'This Recovery is shut down; the task goes on elsewhere, or at the next start.',
+    {
+      retryable: true,
+    },
+  );
+}

@@ -1,0 +1,134 @@
+/** The progress and the checkpoints of one attempt. */
+import { checkSize, toJsonText } from '../domain/json.js';
+import type { Checkpoint } from '../domain/task.js';
+import { RecoveryError } from '../errors.js';
+import { checkpointOf } from '../state/checkpoint-store.js';
+import type { CheckpointText } from '../state/checkpoint-store.js';
+import type { LiveTask } from '../state/live-task.js';
+import type { RecordWriter } from '../state/record-writer.js';
+import { localEvent } from '../state/task-events.js';
+import type { Fields } from '../storage/storage.js';
+import { checkCheckpoint, checkPercent, checkText } from './context.js';
+import type { CheckpointInput } from './context.js';
+import type { Engine, Handler } from './engine.js';
+
+/** What an attempt resumes from. */
+export interface Resume {
+  readonly explicit: Checkpoint | null;
+  readonly automatic: Checkpoint | null;
+  readonly reached: ReadonlySet<string>;
+}
+
+export class Journal {
+  /** Monotonic time of the last sign of progress, in ms. */
+  movedMs: number;
+  readonly #engine: Engine;
+  readonly #handler: Handler;
+  readonly #live: LiveTask;
+  readonly #writer: RecordWriter;
+  readonly #reached: Set<string>;
+  #lastText: CheckpointText | null = null;
+  #lastAutomatic: Checkpoint | null;
+  #explicit: Checkpoint | null;
+  #automaticAt: number;
+
+  constructor(engine: Engine, handler: Handler, live: LiveTask, writer: RecordWriter, resume: Resume) {
+    this.#engine = engine;
+    this.#handler = handler;
+    this.#live = live;
+    this.#writer = writer;
+    this.#reached = new Set(resume.reached);
+    this.#explicit = resume.explicit;
+    this.#lastAutomatic = resume.automatic;
+    this.#automaticAt = resume.automatic?.progressPercent ?? resume.explicit?.progressPercent ?? 0;
+    this.movedMs = engine.clock.monotonicMs();
+  }
+
+  reached(name: string): boolean {
+    return this.#reached.has(name);
+  }
+
+  /** Forgets what was resumed from: the hook that was asked wants a clean restart. */
+  forget(): void {
+    this.#reached.clear();
+    this.#explicit = null;
+    this.#lastAutomatic = null;
+    this.#automaticAt = 0;
+  }
+
+  /** The newest checkpoint. Decoded on demand: most tasks never look. */
+  last(): Checkpoint | null {
+    if (this.#lastText !== null) {
+      this.#explicit = checkpointOf(this.#lastText, this.#live.start.taskId);
+      this.#lastText = null;
+    }
+    return this.#lastAutomatic ?? this.#explicit;
+  }
+
+  async progress(percent: number, step?: string, description?: string): Promise<void> {
+    checkPercent('percent', percent);
+    checkText('step', step, 1_024);
+    checkText('description', description, 1_024);
+    const nowMs = this.#engine.store.estimatedNowMs(this.#writer.partition);
+    this.movedMs = this.#engine.clock.monotonicMs();
+    this.#writer.note((draft) =>
+      this.#live.progress(draft, percent, step ?? null, description ?? null, nowMs),
+    );
+    const every = this.#handler.checkpointFrequency;
+    if (every === null || Math.floor(percent / every) <= Math.floor(this.#automaticAt / every)) return;
+    this.#automaticAt = percent;
+    const explicit = this.last()?.automatic === true ? this.#explicit : this.last();
+    await this.#writer.write((draft) => this.#live.automaticCheckpoint(draft, percent, step ?? null, nowMs));
+    this.#lastAutomatic = {
+      name: null,
+      seq: explicit?.seq ?? 0,
+      automatic: true,
+      progressPercent: percent,
+      stepDescription: step ?? null,
+      recoverableData: explicit?.recoverableData ?? null,
+      databaseState: explicit?.databaseState ?? null,
+      createdAtMs: nowMs,
+    };
+  }
+
+  async checkpoint(given: CheckpointInput): Promise<void> {
+    checkCheckpoint(given);
+    const { checkpointBytes, checkpointNames } = this.#engine.settings.limits;
+    const { name, progressPercent } = given;
+    if (!this.#reached.has(name) && this.#reached.size >= checkpointNames) {
+      throw new RecoveryError(
+        'LIMIT_EXCEEDED',
+        `A task has at most ${checkpointNames} checkpoint names; reuse some.`,
+      );
+    }
+    const limit = { what: `checkpoint "${name}" of "${this.#handler.name}"`, maxBytes: checkpointBytes };
+    const dataText = toJsonText(given.recoverableData ?? null, limit);
+    const stateText = toJsonText(given.databaseState ?? null, limit);
+    checkSize(dataText + stateText, limit);
+    const checkpoint: CheckpointText = {
+      name,
+      seq: this.#live.nextCheckpointSeq(),
+      progressPercent,
+      stepDescription: given.stepDescription ?? null,
+      dataText,
+      stateText,
+      createdAtMs: this.#engine.store.estimatedNowMs(this.#writer.partition),
+    };
+    this.movedMs = this.#engine.clock.monotonicMs();
+    this.#automaticAt = progressPercent;
+    let event: Fields | null = null;
+    const nowMs = await this.#writer.write((draft) => {
+      this.#live.checkpoint(draft, checkpoint);
+      if (this.#engine.settings.checkpointEvents) {
+        event = this.#live.event(draft, 'checkpoint_created', {
+          checkpoint: name,
+          progress_percent: String(progressPercent),
+        });
+      }
+    });
+    this.#reached.add(name);
+    this.#lastText = checkpoint;
+    this.#lastAutomatic = null;
+    if (event !== null) this.#engine.emitter.emit(localEvent(event, nowMs));
+  }
+}

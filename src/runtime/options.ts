@@ -1,0 +1,215 @@
+/** The options that users give, their checks and their defaults. */
+import type { Clock } from '../clock.js';
+import type { RandomSource } from '../random.js';
+import {
+  checkOptions,
+  hasMethods,
+  isFunction,
+  isObject,
+  listOf,
+  number,
+  oneOf,
+} from '../domain/check-options.js';
+import type { Check } from '../domain/check-options.js';
+import { checkId } from '../domain/ids.js';
+import type { CrashBudget, RecoveryStrategy, TaskSnapshot, ValidationAnswer } from '../domain/task.js';
+import { messageOf } from '../errors.js';
+import { KEPT_CRASHES } from '../state/transitions.js';
+import type { Storage } from '../storage/storage.js';
+
+/** Bounds on what is stored, in bytes of UTF-8 or in pieces. What is larger is refused before anything is written. */
+export interface Limits {
+  /** The arguments of a task. Default 1 MiB. */
+  readonly inputBytes?: number;
+  /** `recoverableData` and `databaseState` of a checkpoint together. Default 1 MiB. */
+  readonly checkpointBytes?: number;
+  /** The result of a task. Default 1 MiB. */
+  readonly resultBytes?: number;
+  /** The message of a stored error; longer ones are cut. Default 8 KiB. */
+  readonly errorBytes?: number;
+  /** Different checkpoint names in one task. Default 10,000. */
+  readonly checkpointNames?: number;
+}
+
+/** Options of `createRecovery`. */
+export interface RecoveryOptions {
+  /** Where everything durable goes. */
+  readonly storage: Storage;
+  /** Keeps several applications in one storage apart. Default `rekindle`. */
+  readonly namespace?: string;
+  /**
+   * A stable name of this worker, such as a StatefulSet's ordinal. By giving it you promise that two processes with
+   * the same slot never overlap; in return a restarted one takes back at once what its predecessor held.
+   */
+  readonly slot?: string;
+  /** How long a task belongs to a worker that is not heard from, in ms. Default 15,000; at least 100. */
+  readonly leaseMs?: number;
+  /** How often orphans are looked for after start, in ms, give or take a tenth. Default 30,000. */
+  readonly sweepIntervalMs?: number;
+  /** A running task without progress for this long counts as stuck, in ms. It is reported, not taken. Default 30 min. */
+  readonly stuckAfterMs?: number;
+  /** Recovered tasks that run at once. Default 10. */
+  readonly concurrency?: number;
+  /** The rules of recovery, first match wins. Default `defaultStrategies()`. */
+  readonly strategies?: readonly RecoveryStrategy[];
+  /** Crashes, within a window, that make a task a dead letter. A plain number counts within 72 h. Default 3 in 72 h. */
+  readonly maxCrashes?: number | CrashBudget;
+  readonly limits?: Limits;
+  /** Your own health checks for the first phase of start: what throws, or takes over 5 s, fails it. */
+  readonly checks?: Readonly<Record<string, () => unknown>>;
+  /** Events that cost a write of their own and are therefore off by default. */
+  readonly optionalEvents?: readonly 'checkpoint_created'[];
+  /** For tests only: see `rekindle/testing`. */
+  readonly clock?: Clock;
+  /** For tests only: see `rekindle/testing`. */
+  readonly random?: RandomSource;
+}
+
+/** Options of `withRecovery`. */
+export interface TaskOptions<A extends unknown[], R = unknown> {
+  /** Under this name the function is found again after a restart. One function a name in a Recovery. */
+  readonly name: string;
+  /** The id of the task for given arguments. Default: random, so that every call is a new task. */
+  readonly taskId?: (...args: A) => string;
+  /** 0 to 10; higher ones are recovered first. Default 0. */
+  readonly priority?: number;
+  /** An automatic checkpoint whenever the progress passes a multiple of this, in percent. Default: none. */
+  readonly checkpointFrequency?: number;
+  /** When the id is running already: wait for it, or reject. Default: join in this process, reject elsewhere. */
+  readonly ifRunning?: 'reject' | 'join';
+  /** `never`: it is not taken back by itself, only by a call with its id. Default `auto`. */
+  readonly recovery?: 'auto' | 'never';
+  /** Asked above 95 % of progress, before a nearly finished task is resumed: is it in fact done? */
+  readonly validate?: (snapshot: TaskSnapshot) => ValidationAnswer<R> | Promise<ValidationAnswer<R>>;
+  /** As in `RecoveryOptions`, for this task. */
+  readonly maxCrashes?: number | CrashBudget;
+  /** As in `RecoveryOptions`, for this task. */
+  readonly strategies?: readonly RecoveryStrategy[];
+}
+
+/** All options of a Recovery, with the defaults filled in. */
+export interface Settings {
+  readonly namespace: string;
+  readonly slot: string | null;
+  readonly leaseMs: number;
+  readonly sweepIntervalMs: number;
+  readonly stuckAfterMs: number;
+  readonly concurrency: number;
+  readonly crashBudget: CrashBudget;
+  readonly limits: Required<Limits>;
+  readonly checks: ReadonlyMap<string, () => unknown>;
+  readonly checkpointEvents: boolean;
+}
+
+const MIB = 1024 * 1024;
+const WEEK_MS = 7 * 24 * 3_600_000;
+const CRASH_WINDOW_MS = 72 * 3_600_000;
+const DEFAULT_LIMITS: Required<Limits> = {
+  inputBytes: MIB,
+  checkpointBytes: MIB,
+  resultBytes: MIB,
+  errorBytes: 8 * 1024,
+  checkpointNames: 10_000,
+};
+
+const isId: Check = (value) => {
+  try {
+    checkId('it', value);
+    return null;
+  } catch (error) {
+    return messageOf(error);
+  }
+};
+
+const isBudget: Check = (value) => {
+  if (typeof value === 'number') return number(1, KEPT_CRASHES)(value);
+  if (!isObject(value)) return 'must be a number or { count, windowMs }';
+  const { count, windowMs, ...rest } = value;
+  if (Object.keys(rest).length > 0) return `has unknown parts: ${Object.keys(rest).join(', ')}`;
+  const problem = number(1, KEPT_CRASHES)(count);
+  if (problem !== null) return `count ${problem}`;
+  const windowProblem = number(1, 520 * WEEK_MS)(windowMs);
+  return windowProblem === null ? null : `windowMs ${windowProblem}`;
+};
+
+const isLimits: Check = (value) => {
+  if (!isObject(value)) return 'must be an object';
+  for (const [name, limit] of Object.entries(value)) {
+    if (!Object.hasOwn(DEFAULT_LIMITS, name))
+      return `has no "${name}" (known: ${Object.keys(DEFAULT_LIMITS).join(', ')})`;
+    // Encrypted and in base64 it still has to fit into a field of the storage: 4 MiB.
+    const problem = limit === undefined ? null : number(1, 2 * MIB)(limit);
+    if (problem !== null) return `${name} ${problem}`;
+  }
+  return null;
+};
+
+const areChecks: Check = (value) =>
+  isObject(value) && Object.values(value).every((check) => typeof check === 'function')
+    ? null
+    : 'must be an object of named functions';
+
+const areStrategies: Check = (value) =>
+  Array.isArray(value) && value.length === 0 ? 'must not be empty' : listOf(hasMethods('decide'))(value);
+
+const RECOVERY_CHECKS = {
+  storage: hasMethods('read', 'commit', 'range', 'count', 'events', 'close'),
+  namespace: isId,
+  slot: isId,
+  leaseMs: number(100, WEEK_MS),
+  sweepIntervalMs: number(10, WEEK_MS),
+  stuckAfterMs: number(10, 52 * WEEK_MS),
+  concurrency: number(1, 100_000),
+  strategies: areStrategies,
+  maxCrashes: isBudget,
+  limits: isLimits,
+  checks: areChecks,
+  optionalEvents: listOf(oneOf('checkpoint_created')),
+  clock: hasMethods('wallMs', 'monotonicMs', 'schedule', 'defer'),
+  random: hasMethods('nonce', 'fraction'),
+};
+
+const TASK_CHECKS = {
+  name: isId,
+  taskId: isFunction,
+  priority: number(0, 10),
+  checkpointFrequency: number(1, 100, false),
+  ifRunning: oneOf('reject', 'join'),
+  recovery: oneOf('auto', 'never'),
+  validate: isFunction,
+  maxCrashes: isBudget,
+  strategies: areStrategies,
+};
+
+function budget(given: number | CrashBudget | undefined, fallback: CrashBudget): CrashBudget {
+  if (given === undefined) return fallback;
+  return typeof given === 'number' ? { count: given, windowMs: CRASH_WINDOW_MS } : given;
+}
+
+/** @throws `INVALID_OPTION` naming every option that is unknown, ill-typed or missing */
+export function settingsOf(options: RecoveryOptions): Settings {
+  checkOptions('createRecovery', options, RECOVERY_CHECKS, ['storage']);
+  return {
+    namespace: options.namespace ?? 'rekindle',
+    slot: options.slot ?? null,
+    leaseMs: options.leaseMs ?? 15_000,
+    sweepIntervalMs: options.sweepIntervalMs ?? 30_000,
+    stuckAfterMs: options.stuckAfterMs ?? 30 * 60_000,
+    concurrency: options.concurrency ?? 10,
+    crashBudget: budget(options.maxCrashes, { count: 3, windowMs: CRASH_WINDOW_MS }),
+    limits: { ...DEFAULT_LIMITS, ...options.limits },
+    checks: new Map(Object.entries(options.checks ?? {})),
+    checkpointEvents: options.optionalEvents?.includes('checkpoint_created') ?? false,
+  };
+}
+
+/** @throws `INVALID_OPTION` */
+export function checkTaskOptions(options: unknown): void {
+  const name = isObject(options) && typeof options['name'] === 'string' ? ` of "${options['name']}"` : '';
+  checkOptions(`the task options${name}`, options, TASK_CHECKS, ['name']);
+}
+
+/** The crash budget of one task. */
+export function budgetOf(given: number | CrashBudget | undefined, settings: Settings): CrashBudget {
+  return budget(given, settings.crashBudget);
+}

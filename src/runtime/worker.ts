@@ -1,0 +1,275 @@
+/**
+ * This process as a worker: its record in the storage, the slot that it holds, and the check that the namespace is laid
+ * out as this client believes. All of it lives in the namespace's first partition.
+ */
+import { isRecoveryError, RecoveryError } from '../errors.js';
+import { log } from '../log.js';
+import type { Draft } from '../state/draft.js';
+import { HASH_NAME, indexes, keys } from '../state/keys.js';
+import { RecordWriter, refusalError } from '../state/record-writer.js';
+import { fenceOf, makeToken } from '../state/token.js';
+import type { Batch, Fields, StoredRecord } from '../storage/storage.js';
+import { TOKEN_FIELD } from '../storage/storage.js';
+import type { Engine } from './engine.js';
+import { notAfter } from './engine.js';
+import type { ProcessIdentity } from './identity.js';
+import type { LeaseHolder } from './lease-keeper.js';
+
+/** Version of the records' layout. A client that knows another one is refused. */
+const LAYOUT = '1';
+const TRIES = 20;
+
+export class Worker implements LeaseHolder {
+  /** Unique name of this Recovery instance in this process. */
+  readonly incarnation: string;
+  readonly identity: ProcessIdentity;
+  readonly #engine: Engine;
+  readonly #onConflict: (error: RecoveryError) => void;
+  readonly #names = new Map<string, Promise<number>>();
+  #opening: Promise<RecordWriter> | null = null;
+  #writer: RecordWriter | null = null;
+  #slotFence: number | null = null;
+  #conflict: RecoveryError | null = null;
+
+  constructor(engine: Engine, identity: ProcessIdentity, onConflict: (error: RecoveryError) => void) {
+    this.#engine = engine;
+    this.identity = identity;
+    this.incarnation = engine.random.nonce();
+    this.#onConflict = onConflict;
+  }
+
+  /** The generation of the slot that this worker holds; null without one. */
+  get slotFence(): number | null {
+    return this.#conflict === null ? this.#slotFence : null;
+  }
+
+  get renewedMs(): number {
+    return this.#writer?.renewedMs ?? 0;
+  }
+
+  /**
+   * Resolves once the namespace fits and this worker is known in it. Tried anew after a failure.
+   * @throws `LAYOUT_MISMATCH`, `SLOT_CONFLICT`, `STORAGE_UNAVAILABLE`
+   */
+  async open(): Promise<void> {
+    await this.#open();
+  }
+
+  /** Makes a task name known in the namespace, before its first task is. */
+  async ensureName(name: string): Promise<void> {
+    try {
+      await this.#writeName(name);
+    } catch (error) {
+      // The storage lost our record since we signed on: sign on again and write the name anew.
+      if (!isRecoveryError(error, 'LEASE_LOST')) throw error;
+      await this.#writeName(name);
+    }
+  }
+
+  renew(): void {
+    this.#writer?.renew();
+  }
+
+  /** The record's own lease means nothing to the tasks, except with a slot: a silent holder may have been replaced. */
+  expired(): void {
+    this.#writer?.renew();
+  }
+
+  /** Takes the worker off the books, once it holds nothing any more. */
+  async close(holdsNothing: boolean): Promise<void> {
+    const writer = this.#writer;
+    this.#engine.leases.delete(this);
+    if (writer === null) return;
+    const { store, queue } = this.#engine;
+    const last = await writer.write((draft) =>
+      draft.index(indexes.workers, this.incarnation, { fromNow: 0 }),
+    );
+    writer.kill(new RecoveryError('SHUT_DOWN', 'The worker has signed off.'));
+    if (!holdsNothing) return;
+    const { records } = await store.read(store.home, [keys.worker(this.incarnation)], [TOKEN_FIELD]);
+    const token = records[0]?.get(TOKEN_FIELD);
+    if (token === undefined) return;
+    await queue.commit(store.home, removalOf(this.incarnation, token, last + store.callDeadlineMs));
+  }
+
+  async #writeName(name: string): Promise<void> {
+    const writer = await this.#open();
+    let known = this.#names.get(name);
+    if (known === undefined) {
+      known = writer.write((draft) => draft.index(indexes.names, name, 0));
+      this.#names.set(name, known);
+      known.catch(() => this.#names.delete(name));
+    }
+    await known;
+  }
+
+  #open(): Promise<RecordWriter> {
+    if (this.#conflict !== null) return Promise.reject(this.#conflict);
+    if (this.#opening === null) {
+      const opening = this.#register();
+      this.#opening = opening;
+      opening.catch(() => {
+        if (this.#opening === opening) this.#opening = null;
+      });
+    }
+    return this.#opening;
+  }
+
+  async #register(): Promise<RecordWriter> {
+    await this.#checkLayout();
+    await this.#takeSlot();
+    const { random, clock, queue, store, settings, leases } = this.#engine;
+    const nonce = random.nonce();
+    const fence = store.estimatedNowMs(store.home);
+    const renewedMs = clock.monotonicMs();
+    const key = keys.worker(this.incarnation);
+    const { outcome } = await queue.commit(store.home, {
+      guard: { key, expect: null, next: makeToken(fence, nonce, 0) },
+      notAfter: notAfter(this.#engine, store.home),
+      set: [{ key, fields: this.#fields() }],
+      index: [{ index: indexes.workers, id: this.incarnation, score: { fromNow: settings.leaseMs } }],
+    });
+    if (outcome.status === 'expired' || outcome.status === 'refused') throw refusalError(outcome);
+    this.#names.clear();
+    const start = { partition: store.home, key, fence, nonce, renewedMs, renewAfterMs: settings.leaseMs / 3 };
+    const writer = new RecordWriter(start, queue, this.#writerOwner(), () => clock.monotonicMs());
+    this.#writer = writer;
+    leases.add(this);
+    return writer;
+  }
+
+  #fields(): Fields {
+    const { host, bootId, pidNamespace, timeNamespace, pid, startTime } = this.identity;
+    const { slot } = this.#engine.settings;
+    return {
+      host,
+      bootId,
+      pidNamespace,
+      timeNamespace,
+      pid: String(pid),
+      startTime,
+      startedAt: { fromNow: 0 },
+      ...(slot === null ? {} : { slot, slotFence: String(this.#slotFence ?? 0) }),
+    };
+  }
+
+  #writerOwner(): ConstructorParameters<typeof RecordWriter>[2] {
+    const { slot, leaseMs } = this.#engine.settings;
+    return {
+      renew: (draft: Draft) => {
+        draft.index(indexes.workers, this.incarnation, { fromNow: leaseMs });
+        return slot === null ? [] : [keys.slot(slot)];
+      },
+      renewed: (_firstSentMs, observed) => {
+        if (slot !== null) this.#checkSlot(observed[0] ?? null);
+      },
+      lost: (current) => {
+        log.recovery('the worker record is gone or changed (now %s); signing on again', current);
+        this.#engine.leases.delete(this);
+        this.#writer = null;
+        this.#opening = null;
+        return new RecoveryError(
+          'LEASE_LOST',
+          'The worker record was removed from the storage; sign on again.',
+          {
+            retryable: true,
+          },
+        );
+      },
+    };
+  }
+
+  async #checkLayout(): Promise<void> {
+    const { store, queue, random } = this.#engine;
+    const expected = { layout: LAYOUT, partitions: String(store.partitions.length), hash: HASH_NAME };
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const { records } = await store.read(store.home, [keys.meta]);
+      const meta = records[0] ?? null;
+      if (meta !== null) return assertLayout(meta, expected);
+      const { outcome } = await queue.commit(store.home, {
+        guard: { key: keys.meta, expect: null, next: makeToken(1, random.nonce(), 0) },
+        notAfter: notAfter(this.#engine, store.home),
+        set: [{ key: keys.meta, fields: expected }],
+      });
+      if (outcome.status === 'applied' || outcome.status === 'duplicate') return;
+      if (outcome.status === 'refused') throw refusalError(outcome);
+    }
+    throw new RecoveryError(
+      'STORAGE_UNAVAILABLE',
+      'The namespace could not be opened; its meta record keeps changing.',
+      {
+        retryable: true,
+      },
+    );
+  }
+
+  async #takeSlot(): Promise<void> {
+    const { slot } = this.#engine.settings;
+    if (slot === null) return;
+    const { store, queue, random } = this.#engine;
+    const key = keys.slot(slot);
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const { records } = await store.read(store.home, [key]);
+      const token = records[0]?.get(TOKEN_FIELD) ?? null;
+      const holder = records[0]?.get('holder');
+      // Signing on again after the storage lost our record: somebody else may have come in the meantime.
+      if (this.#slotFence !== null && holder !== undefined && holder !== this.incarnation) {
+        throw this.#conflicted(holder);
+      }
+      const fence = Math.max(
+        store.estimatedNowMs(store.home),
+        (token === null ? 0 : (fenceOf(token) ?? 0)) + 1,
+      );
+      const { outcome } = await queue.commit(store.home, {
+        guard: { key, expect: token, next: makeToken(fence, random.nonce(), 0) },
+        notAfter: notAfter(this.#engine, store.home),
+        set: [{ key, fields: { holder: this.incarnation, fence: String(fence) } }],
+      });
+      if (outcome.status === 'refused') throw refusalError(outcome);
+      if (outcome.status === 'applied' || outcome.status === 'duplicate') {
+        this.#slotFence = fence;
+        return;
+      }
+    }
+    throw this.#conflicted('several at once');
+  }
+
+  #checkSlot(record: StoredRecord | null): void {
+    const holder = record?.get('holder');
+    if (holder === undefined || holder === this.incarnation) return;
+    this.#onConflict(this.#conflicted(holder));
+  }
+
+  #conflicted(holder: string): RecoveryError {
+    const { slot } = this.#engine.settings;
+    this.#conflict = new RecoveryError(
+      'SLOT_CONFLICT',
+      `Another worker (${holder}) has taken the slot "${slot}". Two processes must never share one; this one has stopped.`,
+      { details: { slot, holder } },
+    );
+    this.#engine.leases.delete(this);
+    return this.#conflict;
+  }
+}
+
+/** Takes a worker's record and its index entry away. */
+export function removalOf(incarnation: string, token: string, notAfterMs: number): Batch {
+  return {
+    guard: { key: keys.worker(incarnation), expect: token, next: null },
+    notAfter: notAfterMs,
+    index: [{ index: indexes.workers, id: incarnation, score: null }],
+  };
+}
+
+function assertLayout(meta: StoredRecord, expected: Readonly<Record<string, string>>): void {
+  for (const [field, value] of Object.entries(expected)) {
+    const found = meta.get(field) ?? 'nothing';
+    if (found === value) continue;
+    throw new RecoveryError(
+      'LAYOUT_MISMATCH',
+      `The namespace was written with ${field} = ${found}, this client has ${value}. ` +
+        'Use the same number of partitions and the same major version, or another namespace.',
+      { details: { field, found, expected: value } },
+    );
+  }
+}
