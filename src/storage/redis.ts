@@ -124,12 +124,8 @@ class RedisCalls {
   }
 
   /** Runs `call` under the deadline, unless the storage is closed. */
-  async within<T>(
-    what: string,
-    options: CallOptions | undefined,
-    call: (ms: number) => Promise<T>,
-  ): Promise<T> {
-    if (this.#closed) throw closedError();
+  within<T>(what: string, options: CallOptions | undefined, call: (ms: number) => Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(closedError());
     const deadlineMs = options?.deadlineMs ?? this.#settings.callDeadlineMs;
     return withDeadline(what, deadlineMs, () => call(deadlineMs));
   }

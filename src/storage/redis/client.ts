@@ -83,8 +83,9 @@ export async function runScriptAndWait(
     const pipeline = client.pipeline();
     if (byText) pipeline.eval(script.text, keyCount, args);
     else pipeline.evalsha(script.sha, keyCount, args);
-    // Earlier than the call's own end, or nobody would learn how many replicas there were.
-    const timeoutMs = Math.max(1, Math.floor((until - systemClock.monotonicMs()) * 0.8));
+    // Before the call's own end, or nobody would learn how many replicas there were; WAIT may end 100 ms late.
+    const leftMs = until - systemClock.monotonicMs();
+    const timeoutMs = Math.max(1, Math.floor(leftMs * 0.75 - 100));
     pipeline.wait(wait.replicas, timeoutMs);
     const [ran, waited] = (await pipeline.exec()) ?? [];
     if (ran?.[0] && !byText && isNoScript(ran[0])) return send(true);

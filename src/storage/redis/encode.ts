@@ -11,9 +11,10 @@
  *
  * Tokens are never empty, so '' stands for null. The first write needs no check of its key's type: when it
  * fails, nothing has been written yet. The usual checkpoint is therefore HGET, HSET, HSET and nothing else.
+ * Arguments are what a commit costs (0.2 us each here, as much again in Redis): there is not one too many.
  */
 import { TOKEN_FIELD } from '../storage.js';
-import type { Batch, Fields, FromNow, Value } from '../storage.js';
+import type { Batch, Fields, Value } from '../storage.js';
 import { eventsKey, indexKey, recordKey } from './keys.js';
 
 /** Lua 5.1 unpacks fewer than 8,000 values. */
@@ -173,7 +174,7 @@ class Encoder {
         this.args.push(value);
       } else {
         this.fromNow.push(this.args.length);
-        this.args.push(String((value satisfies FromNow).fromNow));
+        this.args.push(String(value.fromNow));
       }
     }
   }
