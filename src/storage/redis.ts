@@ -9,7 +9,7 @@ import { RecoveryError } from '../errors.js';
 import { checkBatch } from './check.js';
 import { runScript, runScriptAndWait, withDeadline } from './redis/client.js';
 import type { RedisClient, RedisNode, RedisPipeline } from './redis/client.js';
-import { OutcomeReader, list, toEntries, toEventPage, toRecord, whole } from './redis/decode.js';
+import { OutcomeReader, list, toEntries, toEventPage, toPart, toRecord, whole } from './redis/decode.js';
 import { encodeCommit, hasTooLargeEvent } from './redis/encode.js';
 import { closedError } from './redis/errors.js';
 import { inspectRedis } from './redis/inspect.js';
@@ -26,6 +26,7 @@ import type {
   RangeQuery,
   Refusal,
   Storage,
+  StoredRecord,
 } from './storage.js';
 
 export type { RedisClient, RedisNode, RedisPipeline };
@@ -197,12 +198,14 @@ export function redisStorage(client: RedisClient, options: RedisStorageOptions =
   return {
     name: 'redis',
     partitions: settings.partitions,
-    read: (partition, keys, fields = [], callOptions) => {
+    read: (partition, keys, fields, callOptions) => {
+      const decode = (record: unknown): StoredRecord | null =>
+        fields === undefined ? toRecord(record) : toPart(record, fields);
       // A call without keys still asks the partition's own node for the time.
       const redisKeys = (keys.length === 0 ? [''] : keys).map((key) => recordKey(partition, key));
-      return calls.script('a read', callOptions, READ, redisKeys, fields, (reply) => {
+      return calls.script('a read', callOptions, READ, redisKeys, fields ?? [], (reply) => {
         const [nowMs, ...records] = list(reply);
-        return { nowMs: whole(nowMs), records: records.slice(0, keys.length).map(toRecord) };
+        return { nowMs: whole(nowMs), records: records.slice(0, keys.length).map(decode) };
       });
     },
     commit: (partition, batches, callOptions) => calls.commit(partition, batches, callOptions),

@@ -41,6 +41,16 @@ export function toRecord(reply: unknown): StoredRecord | null {
   return map.size === 0 ? null : map;
 }
 
+/** Values of the fields that were asked for; null where there is no such field. */
+export function toPart(reply: unknown, fields: readonly string[]): StoredRecord | null {
+  const map = new Map<string, string>();
+  for (const [at, value] of list(reply).entries()) {
+    const name = fields[at];
+    if (name !== undefined && value !== null) map.set(name, text(value));
+  }
+  return map.size === 0 ? null : map;
+}
+
 /** A flat list of ids and scores. */
 export function toEntries(reply: unknown): IndexEntry[] {
   const flat = list(reply);
