@@ -1,7 +1,8 @@
 /** The suite is worth what it finds: storages that break one law each, which it must name. */
 import { describe, expect, test } from 'vitest';
-import { memoryStorage } from '../../src/storage/memory.js';
-import type { CommitReply, Storage } from '../../src/storage/storage.js';
+import { systemClock } from '../../src/clock.js';
+import { MemoryPartition, memoryStorage, storageOver } from '../../src/storage/memory.js';
+import type { Batch, CommitReply, Outcome, Storage } from '../../src/storage/storage.js';
 import { formatSuiteReport, storageSuite } from '../../src/testing/index.js';
 import type { Law, StorageFaults, SuiteReport } from '../../src/testing/index.js';
 import { MUTANTS, wrapped } from './mutants.js';
@@ -37,6 +38,25 @@ function freezable(broken: () => Promise<CommitReply>): Promise<SuiteReport> {
     thaw: async () => {
       frozen = false;
     },
+  });
+}
+
+/** Keys can be corrupted; `early` decides whether the rest of the batch is written before that is noticed. */
+function corruptible(early: boolean): Promise<SuiteReport> {
+  const broken = new Set<string>();
+  class Typed extends MemoryPartition {
+    override check(batch: Batch, nowMs: number): Outcome | null {
+      const { guard, set = [], increment = [] } = batch;
+      const refused = { status: 'refused', code: 'WRONG_TYPE', message: 'no record' } as const;
+      if (broken.has(guard.key)) return refused;
+      const outcome = super.check(batch, nowMs);
+      if (outcome !== null || ![...set, ...increment].some(({ key }) => broken.has(key))) return outcome;
+      if (early) this.write({ guard, set: set.filter(({ key }) => !broken.has(key)) }, nowMs);
+      return refused;
+    }
+  }
+  return find((max) => storageOver(() => new Typed(max), systemClock, 1), ['S1'], {
+    corrupt: async (_, key) => void broken.add(key),
   });
 }
 
@@ -79,6 +99,14 @@ describe('the storage suite', () => {
     const report = await freezable(async () => ({ nowMs: 1, outcomes }));
     const failure = report.failed.find(({ title }) => title === FROZEN);
     expect(String(failure?.error)).toContain('a commit was answered while the store was frozen');
+  });
+
+  test('finds a storage that meets a record of a wrong type after its first write', async () => {
+    expect((await corruptible(false)).failed).toEqual([]);
+    expect((await corruptible(true)).failed.map(({ title }) => title)).toEqual([
+      'a record of a wrong type in the second batch of three',
+      'a counter of a wrong type in the second batch of three',
+    ]);
   });
 
   test('a skip names a case and a reason', () => {

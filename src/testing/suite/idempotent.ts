@@ -125,7 +125,7 @@ export const idempotentCases: readonly LawCase[] = [
   },
   {
     law: 'S3',
-    title: 'a batch of several calls counts as one: a duplicate beside new ones',
+    title: 'a duplicate beside new batches of one call',
     async run(bench) {
       const first = creation('head', 't1', COUNTED);
       await apply(bench, first);
