@@ -89,7 +89,7 @@ describe('faults', () => {
     const late = change('a', made.guard.next);
     const started = performance.now();
     await expect(over.commit(PART, [late])).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
-    await expect(over.read(PART, ['a'], [], { deadlineMs: 50 })).rejects.toMatchObject({
+    await expect(over.read(PART, ['a'], undefined, { deadlineMs: 50 })).rejects.toMatchObject({
       retryable: true,
       details: { outcome: 'unknown' },
     });

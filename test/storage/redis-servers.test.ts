@@ -1,5 +1,6 @@
-/** The Redis adapter on a Cluster and behind Sentinel. */
+/** The Redis adapter on a Cluster, behind Sentinel, and on the mock, which is no Redis but starts at once. */
 import { Cluster } from 'ioredis';
+import RedisMock from 'ioredis-mock';
 import { afterAll, describe, expect, test } from 'vitest';
 import { redisStorage } from '../../src/storage/redis.js';
 import { PART, change, connect, create, disconnectAll, one, opens } from '../support/redis-batches.js';
@@ -7,7 +8,29 @@ import { redisCommand, startCluster, startSentinel, waitFor } from '../support/r
 
 afterAll(disconnectAll);
 
-describe('more than one server', () => {
+describe('other than one server', () => {
+  test('ioredis-mock is good for a smoke test', async () => {
+    const mocked = redisStorage(new RedisMock());
+    const made = create('a', {
+      set: [{ key: 'b', fields: { f: '\0é', at: { fromNow: 0 } } }],
+      increment: [{ key: 'n', field: 'f', by: 2 }],
+      index: [{ index: 'i', id: 'a', score: 15 }],
+      append: [{ n: '1' }],
+      observe: ['n', 'gone'],
+    });
+    expect(await one(mocked, made)).toEqual({
+      status: 'applied',
+      observed: [new Map([['f', '2']]), null],
+    });
+    expect(await one(mocked, made)).toMatchObject({ status: 'duplicate' });
+    expect(await one(mocked, change('a', 'other'))).toEqual({ status: 'conflict', current: made.guard.next });
+    const { records } = await mocked.read(PART, ['b', 'gone'], ['f']);
+    expect(records).toEqual([new Map([['f', '\0é']]), null]);
+    const { entries } = await mocked.range(PART, 'i', { limit: 5 });
+    expect(entries).toEqual([{ id: 'a', score: 15 }]);
+    expect((await mocked.events(PART, { after: null, limit: 5 })).events).toHaveLength(1);
+  });
+
   test('a Cluster: one partition a call, all its keys on one node', async () => {
     const servers = await startCluster();
     const cluster = opens(new Cluster([...servers.endpoints]));
@@ -53,7 +76,7 @@ describe('more than one server', () => {
     expect((await one(safe, second)).status).toBe('duplicate');
     await trio.master.kill9();
     await waitFor('the failover', async () => {
-      const read = safe.read(PART, ['a'], [], { deadlineMs: 500 });
+      const read = safe.read(PART, ['a'], undefined, { deadlineMs: 500 });
       const found = await read.then(({ records }) => records[0]?.get('token')).catch(() => null);
       return found === second.guard.next;
     });
