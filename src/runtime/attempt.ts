@@ -23,6 +23,7 @@ import { shutDownError } from './engine.js';
 import { Journal } from './journal.js';
 import type { Resume } from './journal.js';
 import type { LeaseHolder } from './lease-keeper.js';
+import { contextClosed, storedErrorOf, unstorableError } from './task-errors.js';
 
 /** What a won create or claim hands over. */
 export interface AttemptStart {
@@ -73,9 +74,10 @@ export class Attempt implements LeaseHolder {
       () => engine.clock.monotonicMs(),
     );
     this.#journal = new Journal(engine, handler, this.#live, this.#writer, start.resume);
-    this.context = this.#makeContext(start.resume.explicit);
+    this.context = this.#makeContext();
     engine.fences.remember(this.taskId, start.fence);
     engine.leases.add(this);
+    engine.attempts.add(this);
   }
 
   get renewedMs(): number {
@@ -114,6 +116,7 @@ export class Attempt implements LeaseHolder {
     this.#stopWith(reason);
     this.#writer.kill(reason);
     this.#engine.leases.delete(this);
+    this.#engine.worker.mayHoldLost = true;
     this.#engine.emitter.local('lease_lost', this.taskId, this.#handler.name, { code: reason.code });
   }
 
@@ -148,6 +151,12 @@ export class Attempt implements LeaseHolder {
     return value;
   }
 
+  /** Makes it a clean restart after all. */
+  forget(checkpointSeq: number): void {
+    this.#journal.forget();
+    this.#writer.note((draft) => this.#live.restart(draft, checkpointSeq));
+  }
+
   /** Ends the task as failed. */
   async fail(error: StoredError): Promise<void> {
     await this.#writeEnd((draft) => this.#live.fail(draft, error));
@@ -173,7 +182,10 @@ export class Attempt implements LeaseHolder {
       return await end();
     } finally {
       this.#engine.leases.delete(this);
+      this.#engine.attempts.delete(this);
       this.#writer.kill(contextClosed(this.taskId));
+      // Lost, but perhaps nobody took it: this process may take it back.
+      if (this.#stop?.code === 'LEASE_UNCERTAIN') this.#engine.kick();
     }
   }
 
@@ -185,7 +197,7 @@ export class Attempt implements LeaseHolder {
         await this.#writeEnd((draft) => this.#live.release(draft));
         return this.#stop ?? thrown;
       }
-      await this.fail(this.#storedError(thrown));
+      await this.fail(storedErrorOf(thrown, this.#engine.settings.limits.errorBytes));
       return thrown;
     } catch (error) {
       log.task('the end of %s could not be written: %s', this.taskId, messageOf(error));
@@ -203,17 +215,6 @@ export class Attempt implements LeaseHolder {
 
   #emit(event: Fields, nowMs: number): void {
     if (!this.#engine.emitter.idle) this.#engine.emitter.emit(localEvent(event, nowMs));
-  }
-
-  #storedError(thrown: unknown): StoredError {
-    const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code).slice(0, 256) : null;
-    const bytes = Buffer.from(messageOf(thrown).toWellFormed()).subarray(
-      0,
-      this.#engine.settings.limits.errorBytes,
-    );
-    const name = thrown instanceof Error ? thrown.name : typeof thrown;
-    // A character that the cut went through is left out rather than replaced.
-    return { name: `${name}`.slice(0, 256), message: bytes.toString().replace(/\uFFFD+$/, ''), code };
   }
 
   #taken(current: string | null): RecoveryError {
@@ -251,16 +252,19 @@ export class Attempt implements LeaseHolder {
     return this.#abort.signal;
   }
 
-  #makeContext(resumedFrom: Checkpoint | null): RecoveryContext {
+  #makeContext(): RecoveryContext {
     const { attempt } = this.#live.start;
     const signal = (): AbortSignal => this.#signal();
+    const resumedFrom = (): Checkpoint | null => this.#journal.resumedFrom;
     const last = (): Checkpoint | null => this.#journal.last();
     return {
       taskId: this.taskId,
       name: this.#handler.name,
       attempt,
       fence: this.#writer.fence,
-      resumedFrom,
+      get resumedFrom() {
+        return resumedFrom();
+      },
       // Made on first use: most tasks never look, and a controller is a third of a task's heap.
       get signal() {
         return signal();
@@ -279,17 +283,4 @@ export class Attempt implements LeaseHolder {
       },
     };
   }
-}
-
-function contextClosed(taskId: string): RecoveryError {
-  return new RecoveryError('CONTEXT_CLOSED', `Task "${taskId}" has ended; await every call on its context.`);
-}
-
-/** What a caller hears about a result that could not be kept. */
-export function unstorableError(taskId: string, cause: unknown): RecoveryError {
-  return new RecoveryError(
-    'RESULT_NOT_STORABLE',
-    `Task "${taskId}" is done, but its result could not be kept: ${messageOf(cause)} Return JSON data or nothing.`,
-    { cause, details: { taskId } },
-  );
 }

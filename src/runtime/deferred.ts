@@ -1,8 +1,10 @@
+import type { Clock } from '../clock.js';
+
 /** A promise and its two ends. (`Promise.withResolvers` exists from Node 22.) */
 export interface Deferred<T> {
   readonly promise: Promise<T>;
-  resolve(value: T | PromiseLike<T>): void;
-  reject(error: unknown): void;
+  readonly resolve: (value: T | PromiseLike<T>) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 export function deferred<T>(): Deferred<T> {
@@ -13,4 +15,20 @@ export function deferred<T>(): Deferred<T> {
     reject = no;
   });
   return { promise, resolve, reject };
+}
+
+/** The outcome of `work`, or a rejection with `late()` once `timeoutMs` have passed. `work` goes on all the same. */
+export async function within<T>(
+  clock: Clock,
+  timeoutMs: number,
+  work: Promise<T>,
+  late: () => Error,
+): Promise<T> {
+  const timeout = deferred<never>();
+  const cancel = clock.schedule(timeoutMs, () => timeout.reject(late()), true);
+  try {
+    return await Promise.race([work, timeout.promise]);
+  } finally {
+    cancel();
+  }
 }

@@ -8,6 +8,7 @@ import type { CheckpointStore } from '../state/checkpoint-store.js';
 import type { CommitQueue } from '../state/commit-queue.js';
 import type { Store } from '../state/store.js';
 import type { TaskRegistry } from '../state/task-registry.js';
+import type { Attempt } from './attempt.js';
 import type { RecoveryContext } from './context.js';
 import type { Emitter } from './emitter.js';
 import type { FenceMemory } from './fence-memory.js';
@@ -44,8 +45,11 @@ export interface Engine {
   readonly flights: Flights;
   readonly fences: FenceMemory;
   readonly handlers: Map<string, Handler>;
+  readonly attempts: Set<Pick<Attempt, 'lose' | 'shutDown'>>;
   /** Set once `shutdown` has begun. */
   closing: RecoveryError | null;
+  /** Something hints at work: look for orphans soon. */
+  kick(): void;
 }
 
 /** How long a create or a claim stays valid, in ms: well within a lease, and long enough for one retry. */

@@ -27,6 +27,8 @@ export class Journal {
   readonly #live: LiveTask;
   readonly #writer: RecordWriter;
   readonly #reached: Set<string>;
+  /** The newest explicit checkpoint of an earlier attempt. */
+  resumedFrom: Checkpoint | null;
   #lastText: CheckpointText | null = null;
   #lastAutomatic: Checkpoint | null;
   #explicit: Checkpoint | null;
@@ -38,6 +40,7 @@ export class Journal {
     this.#live = live;
     this.#writer = writer;
     this.#reached = new Set(resume.reached);
+    this.resumedFrom = resume.explicit;
     this.#explicit = resume.explicit;
     this.#lastAutomatic = resume.automatic;
     this.#automaticAt = resume.automatic?.progressPercent ?? resume.explicit?.progressPercent ?? 0;
@@ -51,6 +54,7 @@ export class Journal {
   /** Forgets what was resumed from: the hook that was asked wants a clean restart. */
   forget(): void {
     this.#reached.clear();
+    this.resumedFrom = null;
     this.#explicit = null;
     this.#lastAutomatic = null;
     this.#automaticAt = 0;

@@ -23,6 +23,8 @@ export class Worker implements LeaseHolder {
   /** Unique name of this Recovery instance in this process. */
   readonly incarnation: string;
   readonly identity: ProcessIdentity;
+  /** True once this process may hold tasks that it doesn't run: it lost one, or never heard how a start ended. */
+  mayHoldLost = false;
   readonly #engine: Engine;
   readonly #onConflict: (error: RecoveryError) => void;
   readonly #names = new Map<string, Promise<number>>();

@@ -97,6 +97,12 @@ export class LiveTask {
     this.#moved(draft);
   }
 
+  /** Voids the checkpoints so far. */
+  restart(draft: Draft, checkpointSeq: number): void {
+    this.#head(draft, { progress: '0', checkpointBase: String(checkpointSeq), auto: '' });
+    this.#hasAutomatic = false;
+  }
+
   stuck(draft: Draft, sinceMs: number): void {
     this.#stuck = true;
     this.#head(draft, { stuckSince: String(sinceMs) });

@@ -1,0 +1,67 @@
+/**
+ * rekindle: Node workers that survive their own death.
+ *
+ * Adapters and the testing kit have entries of their own: `rekindle/sqlite`, `rekindle/redis`, `rekindle/testing`.
+ */
+export { isRecoveryError, RecoveryError } from './errors.js';
+export type { RecoveryErrorCode, RecoveryErrorOptions } from './errors.js';
+export type { Clock } from './clock.js';
+export type { RandomSource } from './random.js';
+export type { RecoveryEvent, RecoveryEventType } from './domain/events.js';
+export type {
+  Checkpoint,
+  CrashBudget,
+  Decision,
+  JsonValue,
+  OrphanCause,
+  Plan,
+  RecoveryAction,
+  RecoveryStrategy,
+  StoredError,
+  TaskRecord,
+  TaskSnapshot,
+  TaskStatus,
+  ValidationAnswer,
+  ValidationEvidence,
+} from './domain/task.js';
+export { memoryStorage } from './storage/memory.js';
+export type { MemoryStorageOptions } from './storage/memory.js';
+export type {
+  Batch,
+  Bound,
+  CallOptions,
+  CommitReply,
+  EventPage,
+  Fields,
+  FromNow,
+  Guard,
+  IndexEntry,
+  Outcome,
+  RangeQuery,
+  RefusalCode,
+  Storage,
+  StorageReport,
+  StoredEvent,
+  StoredRecord,
+  Value,
+} from './storage/storage.js';
+export type { CheckpointStore } from './state/checkpoint-store.js';
+export type { EventsOptions } from './state/event-log.js';
+export type { ListOptions, TaskCounts, TaskPage, TaskRegistry } from './state/task-registry.js';
+export { RecoveryPlanner } from './recovery/planner.js';
+export {
+  checkpointResume,
+  cleanRestart,
+  crashBudget,
+  defaultStrategies,
+  validationOnly,
+} from './recovery/strategies.js';
+export type { StrategyOptions } from './recovery/strategies.js';
+export { createRecovery } from './runtime/create-recovery.js';
+export type { Recovery, ShutdownOptions } from './runtime/create-recovery.js';
+export type { CheckpointInput, RecoveryContext } from './runtime/context.js';
+export type { EventListener } from './runtime/emitter.js';
+export type { Limits, RecoveryOptions, TaskOptions } from './runtime/options.js';
+export type { RecoveryReport, TaskReport } from './runtime/report.js';
+export type { PlannedRecovery, RecoverFilter, RecoveryRun, StartupOptions } from './runtime/runs.js';
+export type { StartedTask, TaskFunction, WrappedTask } from './runtime/with-recovery.js';

@@ -1,0 +1,215 @@
+/** Puts the parts of one Recovery together. */
+import { systemClock } from '../clock.js';
+import type { Clock } from '../clock.js';
+import { messageOf } from '../errors.js';
+import type { RecoveryError } from '../errors.js';
+import { checkOptions, number } from '../domain/check-options.js';
+import type { RecoveryEvent } from '../domain/events.js';
+import { log } from '../log.js';
+import { systemRandom } from '../random.js';
+import type { RandomSource } from '../random.js';
+import { RecoveryPlanner } from '../recovery/planner.js';
+import { defaultStrategies } from '../recovery/strategies.js';
+import { CheckpointStore } from '../state/checkpoint-store.js';
+import { CommitQueue } from '../state/commit-queue.js';
+import { followEvents } from '../state/event-log.js';
+import type { EventsOptions } from '../state/event-log.js';
+import { Store } from '../state/store.js';
+import { TaskRegistry } from '../state/task-registry.js';
+import { within } from './deferred.js';
+import { Emitter } from './emitter.js';
+import type { Engine } from './engine.js';
+import { shutDownError } from './engine.js';
+import { FenceMemory } from './fence-memory.js';
+import { Flights } from './flights.js';
+import { ownIdentity, systemProcessTable } from './identity.js';
+import type { ProcessTable } from './identity.js';
+import { LeaseKeeper } from './lease-keeper.js';
+import { settingsOf } from './options.js';
+import type { RecoveryOptions, TaskOptions } from './options.js';
+import { OrphanFinder } from './orphans.js';
+import { Runs } from './runs.js';
+import type { PlannedRecovery, RecoverFilter, RecoveryRun, StartupOptions } from './runs.js';
+import { Starter } from './starter.js';
+import { wrap } from './with-recovery.js';
+import type { TaskFunction, WrappedTask } from './with-recovery.js';
+import { Worker } from './worker.js';
+
+/** Options of `shutdown`. */
+export interface ShutdownOptions {
+  /** How long running tasks get to come to their next call on the context, in ms. Default 10,000. */
+  readonly timeoutMs?: number;
+}
+
+/** One worker's recovery. Its methods are bound: they can be taken apart. */
+export interface Recovery extends AsyncDisposable {
+  /**
+   * Wraps a function so that its tasks survive the process. Wrap at module level, before `runStartupRecovery`.
+   * A call rejects with what the function threw, or with `INVALID_ID`, `NOT_JSON`, `PAYLOAD_TOO_LARGE`,
+   * `INPUT_MISMATCH`, `TASK_RUNNING_ELSEWHERE`, `TASK_DEAD_LETTER`, `TASK_CANCELLED`, `UNRECOVERABLE`, `LEASE_LOST`,
+   * `LEASE_UNCERTAIN`, `RESULT_NOT_STORABLE`, `SHUT_DOWN`, `SLOT_CONFLICT`, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`,
+   * `STORAGE_FULL`, `STORAGE_READONLY`, `STORAGE_REFUSED`, `CORRUPT_RECORD`.
+   * @throws `INVALID_OPTION`, `DUPLICATE_TASK_NAME`
+   * @example
+   * const importFile = recovery.withRecovery(async (ctx, path: string) => load(path), {
+   *   name: 'import-file', taskId: (path) => path,
+   * });
+   */
+  readonly withRecovery: <A extends unknown[], R>(
+    fn: TaskFunction<A, R>,
+    options: TaskOptions<A, R>,
+  ) => WrappedTask<A, R>;
+  /**
+   * Takes back what a dead process left behind, and keeps looking. Resolves once recovery is under way.
+   * @throws `CHECK_FAILED`, `LAYOUT_MISMATCH`, `RECOVERY_TIMEOUT`, `SLOT_CONFLICT`, `SHUT_DOWN`, `STORAGE_UNAVAILABLE`
+   */
+  readonly runStartupRecovery: (options?: StartupOptions) => Promise<RecoveryRun>;
+  /** What `recover` would do, with reasons; writes nothing. @throws `STORAGE_UNAVAILABLE`, `SHUT_DOWN` */
+  readonly planRecovery: () => Promise<PlannedRecovery[]>;
+  /** One pass of recovery on demand. @throws `INVALID_OPTION`, `STORAGE_UNAVAILABLE`, `SHUT_DOWN` */
+  readonly recover: (filter?: RecoverFilter) => Promise<RecoveryRun>;
+  readonly tasks: TaskRegistry;
+  readonly checkpoints: CheckpointStore;
+  readonly planner: RecoveryPlanner;
+  /** Hears events of this process; returns a function that ends it. What a listener throws is ignored. */
+  readonly on: Emitter['on'];
+  /** Follows the durable events of all workers. @throws `INVALID_VALUE` for a foreign cursor, `STORAGE_UNAVAILABLE` */
+  readonly events: (options?: EventsOptions) => AsyncIterable<RecoveryEvent>;
+  /**
+   * Stops claiming, asks running tasks to end, releases them, flushes and closes the storage; ends by its deadline,
+   * also when the storage is down. A second call waits for the first.
+   */
+  readonly shutdown: (options?: ShutdownOptions) => Promise<void>;
+}
+
+const SHUTDOWN_MS = 10_000;
+const MAX_CALL_MS = 5_000;
+/** A storage gets at least this long to close, in ms. */
+const CLOSE_MS = 1_000;
+
+function callDeadlineMs(leaseMs: number): number {
+  return Math.max(20, Math.floor(Math.min(MAX_CALL_MS, leaseMs / 4)));
+}
+
+class Parts implements Engine {
+  readonly settings: Engine['settings'];
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly store: Store;
+  readonly queue: CommitQueue;
+  readonly tasks: TaskRegistry;
+  readonly checkpoints: CheckpointStore;
+  readonly planner: RecoveryPlanner;
+  readonly emitter: Emitter;
+  readonly worker: Worker;
+  readonly leases: LeaseKeeper;
+  readonly flights: Flights = new Flights();
+  readonly fences: FenceMemory = new FenceMemory();
+  readonly handlers: Engine['handlers'] = new Map();
+  readonly attempts: Engine['attempts'] = new Set();
+  readonly finder: OrphanFinder;
+  readonly runs: Runs;
+  readonly starter: Starter;
+  closing: RecoveryError | null = null;
+  #ending: Promise<void> | null = null;
+
+  constructor(options: RecoveryOptions, table: ProcessTable) {
+    this.settings = settingsOf(options);
+    this.clock = options.clock ?? systemClock;
+    this.random = options.random ?? systemRandom();
+    const { namespace, leaseMs } = this.settings;
+    this.store = new Store(options.storage, namespace, this.clock, callDeadlineMs(leaseMs));
+    this.queue = new CommitQueue(this.store);
+    this.tasks = new TaskRegistry(this.store);
+    this.checkpoints = new CheckpointStore(this.store);
+    this.planner = new RecoveryPlanner(options.strategies ?? defaultStrategies());
+    this.emitter = new Emitter(() => this.store.estimatedNowMs(this.store.home));
+    this.leases = new LeaseKeeper(this.clock, leaseMs, (lagMs) =>
+      this.emitter.alert('event_loop_blocked', { lag_ms: String(Math.round(lagMs)) }),
+    );
+    this.worker = new Worker(this, ownIdentity(table), (error) => this.#replaced(error));
+    this.finder = new OrphanFinder(this, table);
+    this.runs = new Runs(this, this.finder);
+    this.starter = new Starter(this, this.finder);
+  }
+
+  kick(): void {
+    this.runs.sweeper.kick();
+  }
+
+  shutdown(timeoutMs: number): Promise<void> {
+    this.#ending ??= this.#end(timeoutMs);
+    return this.#ending;
+  }
+
+  /** Somebody else has our slot: whatever we hold may be theirs. */
+  #replaced(error: RecoveryError): void {
+    this.closing = error;
+    this.runs.sweeper.stop();
+    for (const attempt of this.attempts) attempt.lose(error);
+    this.emitter.alert('slot_conflict', { reason: error.message });
+  }
+
+  async #end(timeoutMs: number): Promise<void> {
+    this.closing ??= shutDownError();
+    this.runs.sweeper.stop();
+    for (const attempt of this.attempts) attempt.shutDown();
+    const deadlineMs = this.clock.monotonicMs() + timeoutMs;
+    const left = (): number => Math.max(0, deadlineMs - this.clock.monotonicMs());
+    // A task that doesn't end in time keeps its lease: given back, it could run twice at once.
+    const landed = await this.#inTime(left(), this.flights.landed());
+    await this.#inTime(left(), this.worker.close(landed && !this.worker.mayHoldLost));
+    await this.#inTime(left(), this.queue.drained());
+    const late = shutDownError();
+    for (const attempt of this.attempts) attempt.lose(late);
+    await this.#inTime(Math.max(left(), CLOSE_MS), this.store.storage.close());
+  }
+
+  async #inTime(timeoutMs: number, work: Promise<unknown>): Promise<boolean> {
+    try {
+      await within(this.clock, timeoutMs, work, shutDownError);
+      return true;
+    } catch (error) {
+      log.recovery('a part of the shutdown was given up: %s', messageOf(error));
+      return false;
+    }
+  }
+}
+
+/**
+ * Makes a Recovery: one a process, usually, at module level.
+ *
+ * @throws `INVALID_OPTION` naming every option that is unknown, ill-typed or missing
+ * @example
+ * export const recovery = createRecovery({ storage: sqliteStorage('recovery.db') });
+ */
+export function createRecovery(options: RecoveryOptions): Recovery {
+  return recoveryOf(options, systemProcessTable);
+}
+
+/** The same with another process table: for tests of the proof of death. */
+export function recoveryOf(options: RecoveryOptions, table: ProcessTable): Recovery {
+  const parts = new Parts(options, table);
+  const { runs, store, emitter } = parts;
+  const shutdown = async (given: ShutdownOptions = {}): Promise<void> => {
+    checkOptions('shutdown', given, { timeoutMs: number(0, 86_400_000) }, []);
+    await parts.shutdown(given.timeoutMs ?? SHUTDOWN_MS);
+  };
+  return {
+    withRecovery: (fn, taskOptions) => {
+      const wrapped = wrap(parts, parts.starter, fn, taskOptions);
+      runs.nameAdded();
+      return wrapped;
+    },
+    runStartupRecovery: runs.runStartupRecovery,
+    planRecovery: runs.planRecovery,
+    recover: runs.recover,
+    tasks: parts.tasks,
+    checkpoints: parts.checkpoints,
+    planner: parts.planner,
+    on: emitter.on,
+    events: (given) => followEvents(store, given),
+    shutdown,
+    [Symbol.asyncDispose]: () => shutdown(),
+  };
+}

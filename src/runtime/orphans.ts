@@ -1,0 +1,186 @@
+/**
+ * Finds tasks whose owner is gone: by proof of death, by the slot, by a lease that ran out. Death is judged once a
+ * worker, then what it holds is taken; leases are read from an index a task name. Nothing is written here.
+ */
+import type { OrphanCause } from '../domain/task.js';
+import { RecoveryError } from '../errors.js';
+import { decodeHead } from '../state/head.js';
+import type { Head } from '../state/head.js';
+import { indexes, keys } from '../state/keys.js';
+import type { Store } from '../state/store.js';
+import type { StoredRecord } from '../storage/storage.js';
+import { TOKEN_FIELD } from '../storage/storage.js';
+import { isCorruption } from './claims.js';
+import type { Engine } from './engine.js';
+import { isProvablyDead } from './identity.js';
+import type { ProcessIdentity, ProcessTable } from './identity.js';
+
+/** Something found: an orphan, or a record that can't be read. */
+export type Candidate =
+  | { readonly kind: 'orphan'; readonly head: Head; readonly cause: OrphanCause }
+  | {
+      readonly kind: 'corrupt';
+      readonly taskId: string;
+      readonly name: string | null;
+      readonly owner: string | null;
+      readonly error: RecoveryError;
+    };
+
+/** A worker that is gone for certain. */
+export interface DeadWorker {
+  readonly incarnation: string;
+  readonly token: string | null;
+  /** Null: only long silent. What it still holds, if anything, is a matter for the leases. */
+  readonly cause: OrphanCause | null;
+}
+
+/** A silent worker's record is forgotten after this long, in ms, when it holds nothing. */
+const FORGET_AFTER_MS = 24 * 3_600_000;
+
+function identityOf(record: StoredRecord): ProcessIdentity {
+  const text = (field: string): string => record.get(field) ?? '';
+  return {
+    host: text('host'),
+    bootId: text('bootId'),
+    pidNamespace: text('pidNamespace'),
+    timeNamespace: text('timeNamespace'),
+    pid: Number(text('pid')),
+    startTime: text('startTime'),
+  };
+}
+
+/** Reads heads a page at a time; one that can't be read doesn't spoil the others. */
+export async function readHeads(
+  store: Store,
+  partition: string,
+  ids: readonly string[],
+): Promise<(Head | RecoveryError | null)[]> {
+  const decode = (id: string, record: StoredRecord | null): Head | RecoveryError | null => {
+    if (record === null) return null;
+    try {
+      return decodeHead(id, record);
+    } catch (error) {
+      if (isCorruption(error)) return error;
+      throw error;
+    }
+  };
+  if (ids.length === 0) return [];
+  try {
+    const { records } = await store.read(partition, ids.map(keys.head));
+    return ids.map((id, index) => decode(id, records[index] ?? null));
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    if (ids.length === 1) return [error];
+    return (await Promise.all(ids.map((id) => readHeads(store, partition, [id])))).flat();
+  }
+}
+
+export class OrphanFinder {
+  readonly #engine: Engine;
+  readonly #table: ProcessTable;
+
+  constructor(engine: Engine, table: ProcessTable) {
+    this.#engine = engine;
+    this.#table = table;
+  }
+
+  /** The other workers that are gone for certain, or were not heard from for a day. */
+  async deadWorkers(): Promise<DeadWorker[]> {
+    const { store, worker } = this.#engine;
+    const dead: DeadWorker[] = [];
+    for await (const page of store.pages(store.home, indexes.workers)) {
+      const others = page.entries.filter(({ id }) => id !== worker.incarnation);
+      if (others.length === 0) continue;
+      const { records } = await store.read(
+        store.home,
+        others.map(({ id }) => keys.worker(id)),
+      );
+      for (const [index, { id, score }] of others.entries()) {
+        const record = records[index] ?? null;
+        const cause = record === null ? null : this.#judge(record);
+        if (cause === null && score > page.nowMs - FORGET_AFTER_MS) continue;
+        dead.push({ incarnation: id, token: record?.get(TOKEN_FIELD) ?? null, cause });
+      }
+    }
+    return dead;
+  }
+
+  /**
+   * Everything that is free to take and not in the recovery queue yet, a page at a time.
+   * @param judgeLeases false while the clocks are not to be trusted
+   */
+  async *find(
+    names: ReadonlySet<string>,
+    dead: readonly DeadWorker[],
+    judgeLeases: boolean,
+  ): AsyncGenerator<Candidate[]> {
+    const { store, worker } = this.#engine;
+    const owners = dead.filter(({ cause }) => cause !== null);
+    if (worker.mayHoldLost) owners.push({ incarnation: worker.incarnation, token: null, cause: 'own' });
+    for (const partition of store.partitions) {
+      for (const { incarnation, cause } of owners) {
+        for await (const page of store.pages(partition, indexes.held(incarnation))) {
+          const ids = page.entries.map(({ id }) => id);
+          yield await this.#orphans(partition, ids, incarnation, null, (head) =>
+            names.has(head.task.name) && head.task.owner === incarnation ? cause : null,
+          );
+        }
+      }
+      if (!judgeLeases) continue;
+      for (const name of names) {
+        const expired = { to: { fromNow: 0 } };
+        for await (const page of store.pages(partition, indexes.inState('processing', name), expired)) {
+          const ids = page.entries.map(({ id }) => id);
+          yield await this.#orphans(partition, ids, null, name, (head) => {
+            if ((head.task.leaseUntilMs ?? Infinity) > page.nowMs) return null;
+            return head.task.owner === worker.incarnation ? 'own' : 'lease_over';
+          });
+        }
+      }
+    }
+  }
+
+  /** How the owner of a single task is known to be gone; null while it may be alive. */
+  async causeOf(head: Head, nowMs: number): Promise<OrphanCause | null> {
+    const { store, worker } = this.#engine;
+    const { owner, leaseUntilMs, status } = head.task;
+    if (status === 'orphaned') return head.task.orphanCause ?? 'lease_over';
+    if (status === 'failed') return 'retried';
+    if (status !== 'processing') return null;
+    if (owner === worker.incarnation) return 'own';
+    if ((leaseUntilMs ?? 0) <= nowMs) return 'lease_over';
+    if (owner === null) return null;
+    const { records } = await store.read(store.home, [keys.worker(owner)]);
+    return records[0] ? this.#judge(records[0]) : null;
+  }
+
+  #judge(record: StoredRecord): OrphanCause | null {
+    const { worker, settings } = this.#engine;
+    if (isProvablyDead(identityOf(record), worker.identity, this.#table)) return 'owner_dead';
+    const { slotFence } = worker;
+    const earlier =
+      record.get('slot') === settings.slot && Number(record.get('slotFence')) < (slotFence ?? 0);
+    return settings.slot !== null && slotFence !== null && earlier ? 'slot_taken_over' : null;
+  }
+
+  async #orphans(
+    partition: string,
+    ids: readonly string[],
+    owner: string | null,
+    name: string | null,
+    judge: (head: Head) => OrphanCause | null,
+  ): Promise<Candidate[]> {
+    // What this process is running, starting or claiming at this moment is never adopted.
+    const foreign = ids.filter((id) => !this.#engine.flights.has(id));
+    const heads = await readHeads(this.#engine.store, partition, foreign);
+    return foreign.flatMap((taskId, index): Candidate[] => {
+      const head = heads[index] ?? null;
+      if (head === null || head instanceof Error) {
+        const error = head ?? new RecoveryError('CORRUPT_RECORD', `The head of task "${taskId}" is gone.`);
+        return [{ kind: 'corrupt', taskId, name, owner, error }];
+      }
+      const cause = head.task.status === 'processing' ? judge(head) : null;
+      return cause === null ? [] : [{ kind: 'orphan', head, cause }];
+    });
+  }
+}

@@ -1,0 +1,84 @@
+import type { RecoveryAction } from '../domain/task.js';
+import { isRecoveryError, messageOf } from '../errors.js';
+
+/** What became of one task in a recovery run. */
+export interface TaskReport {
+  readonly taskId: string;
+  readonly name: string;
+  readonly decision: RecoveryAction;
+  readonly reason: string;
+  /** `skipped`: nothing was done; `lost`: another worker was faster, or took it over; `released`: given back. */
+  readonly outcome: 'completed' | 'failed' | 'dead_letter' | 'released' | 'lost' | 'skipped';
+  /** Items of its maps, where it has any. */
+  readonly items: { readonly done: number; readonly total: number } | null;
+  readonly error: string | null;
+}
+
+/** What a recovery run did. The numbers are exact; of the tasks the first 1,000 are listed. */
+export interface RecoveryReport {
+  /** Orphans that this run found or took out of the recovery queue. */
+  readonly discovered: number;
+  /** Claimed and started. */
+  readonly recovered: number;
+  /** Of those, ended as failed. */
+  readonly failed: number;
+  readonly skipped: number;
+  readonly deferred: number;
+  readonly deadLettered: number;
+  readonly durationMs: number;
+  readonly tasks: readonly TaskReport[];
+}
+
+const LISTED = 1_000;
+
+/** Gathers a report while a run goes on. */
+export class ReportBuilder {
+  readonly #startedMs: number;
+  readonly #tasks: TaskReport[] = [];
+  #recovered = 0;
+  #failed = 0;
+  #skipped = 0;
+  #deadLettered = 0;
+  #discovered = 0;
+
+  constructor(startedMs: number) {
+    this.#startedMs = startedMs;
+  }
+
+  discovered(count: number): void {
+    this.#discovered += count;
+  }
+
+  started(): void {
+    this.#recovered += 1;
+  }
+
+  add(task: Omit<TaskReport, 'items' | 'error'> & { readonly error?: string | null }): void {
+    if (task.outcome === 'failed') this.#failed += 1;
+    if (task.outcome === 'skipped') this.#skipped += 1;
+    if (task.outcome === 'dead_letter') this.#deadLettered += 1;
+    if (this.#tasks.length < LISTED) this.#tasks.push({ ...task, items: null, error: task.error ?? null });
+  }
+
+  build(nowMs: number): RecoveryReport {
+    return {
+      discovered: this.#discovered,
+      recovered: this.#recovered,
+      failed: this.#failed,
+      skipped: this.#skipped,
+      deferred: 0,
+      deadLettered: this.#deadLettered,
+      durationMs: Math.round(nowMs - this.#startedMs),
+      tasks: [...this.#tasks],
+    };
+  }
+}
+
+/** How a started task ended, from what its result rejected with. */
+export function outcomeOf(thrown: unknown): { outcome: TaskReport['outcome']; error: string } {
+  const error = messageOf(thrown).slice(0, 1_000);
+  if (isRecoveryError(thrown, 'SHUT_DOWN')) return { outcome: 'released', error };
+  if (isRecoveryError(thrown, 'RESULT_NOT_STORABLE')) return { outcome: 'completed', error };
+  const lost = ['LEASE_LOST', 'LEASE_UNCERTAIN', 'SLOT_CONFLICT'] as const;
+  return { outcome: lost.some((code) => isRecoveryError(thrown, code)) ? 'lost' : 'failed', error };
+}

@@ -1,0 +1,231 @@
+/** Recovery on demand, at start and periodically: the five phases, and what a caller sees of them. */
+import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
+import { checkOptions, listOf, number, oneOf } from '../domain/check-options.js';
+import type { Check } from '../domain/check-options.js';
+import type { Plan } from '../domain/task.js';
+import { log } from '../log.js';
+import { examine, isCorruption, planFor } from './claims.js';
+import { deferred, within } from './deferred.js';
+import type { Engine } from './engine.js';
+import { assertOpen } from './engine.js';
+import { checkHealth } from './health-check.js';
+import { readHeads } from './orphans.js';
+import type { OrphanFinder } from './orphans.js';
+import { Recoverer } from './recoverer.js';
+import type { PassFilter } from './recoverer.js';
+import { queueOrder } from './recovery-queue.js';
+import { ReportBuilder } from './report.js';
+import type { RecoveryReport } from './report.js';
+import { Slots } from './slots.js';
+import { Sweeper } from './sweeper.js';
+
+/** Options of `runStartupRecovery`. */
+export interface StartupOptions {
+  /** Only these task names. Default: all that are registered. */
+  readonly names?: readonly string[];
+  /** Recovered tasks at once in this run. Default: the Recovery's. */
+  readonly concurrency?: number;
+  /** How long the phases before execution may take, in ms. Default 60,000. */
+  readonly timeoutMs?: number;
+  /** `continue`: when the storage is away, boot goes on and the sweeper recovers later. Default `throw`. */
+  readonly onUnavailable?: 'throw' | 'continue';
+}
+
+/** What to recover on demand. Without anything: all. */
+export interface RecoverFilter {
+  readonly names?: readonly string[];
+  readonly taskIds?: readonly string[];
+}
+
+/** A recovery that is under way. */
+export interface RecoveryRun {
+  /** Risks that the health check saw in the storage's settings. */
+  readonly warnings: readonly string[];
+  /** Why start went on without recovery (`onUnavailable: 'continue'`); null when it didn't. */
+  readonly postponed: RecoveryError | null;
+  /** Resolves when all that this run claimed has ended. Never an unhandled rejection. */
+  readonly finished: Promise<RecoveryReport>;
+}
+
+/** What would become of one task. */
+export interface PlannedRecovery {
+  readonly taskId: string;
+  readonly name: string;
+  readonly decision: Plan['action'];
+  readonly reason: string;
+  readonly evidence: Plan['evidence'];
+  /** The strategy that decided. */
+  readonly strategy: string;
+}
+
+const isText: Check = (value) => (typeof value === 'string' ? null : 'must be a text');
+const FILTER_CHECKS = { names: listOf(isText), taskIds: listOf(isText) };
+const STARTUP_CHECKS = {
+  names: listOf(isText),
+  concurrency: number(1, 100_000),
+  timeoutMs: number(1, 86_400_000),
+  onUnavailable: oneOf('throw', 'continue'),
+};
+const STARTUP_MS = 60_000;
+
+export class Runs {
+  readonly sweeper: Sweeper;
+  readonly #engine: Engine;
+  readonly #finder: OrphanFinder;
+  readonly #recoverer: Recoverer;
+  readonly #slots: Slots;
+  #names: readonly string[] | null = null;
+  /** Passes that have not been through the queue yet. */
+  #claiming = 0;
+
+  constructor(engine: Engine, finder: OrphanFinder) {
+    this.#engine = engine;
+    this.#finder = finder;
+    this.#recoverer = new Recoverer(engine, finder);
+    this.#slots = new Slots(engine.settings.concurrency);
+    this.sweeper = new Sweeper(engine, (judgeLeases) => this.#sweep(judgeLeases));
+  }
+
+  readonly runStartupRecovery = async (options: StartupOptions = {}): Promise<RecoveryRun> => {
+    checkOptions('runStartupRecovery', options, STARTUP_CHECKS, []);
+    assertOpen(this.#engine);
+    const { leaseMs, concurrency } = this.#engine.settings;
+    this.#names = options.names ?? null;
+    const slots =
+      options.concurrency === undefined ? this.#slots : new Slots(options.concurrency ?? concurrency);
+    try {
+      const warnings = await this.#within(options.timeoutMs ?? STARTUP_MS, checkHealth(this.#engine));
+      for (const warning of warnings) this.#engine.emitter.alert('storage_settings', { warning });
+      const run = this.#pass(this.#filter(), await this.sweeper.trustsLeases(), slots);
+      await this.#within(options.timeoutMs ?? STARTUP_MS, run.underWay);
+      this.sweeper.start(leaseMs + Math.ceil(leaseMs / 50));
+      return { warnings, postponed: null, finished: run.finished };
+    } catch (error) {
+      if (options.onUnavailable !== 'continue' || !isAway(error)) throw error;
+      log.recovery('start goes on without recovery: %s', messageOf(error));
+      this.#engine.emitter.alert('recovery_postponed', { reason: messageOf(error) });
+      this.sweeper.start(Math.min(leaseMs, this.#engine.settings.sweepIntervalMs));
+      const empty = new ReportBuilder(0).build(0);
+      return { warnings: [], postponed: error, finished: Promise.resolve(empty) };
+    }
+  };
+
+  readonly recover = async (filter: RecoverFilter = {}): Promise<RecoveryRun> => {
+    checkOptions('recover', filter, FILTER_CHECKS, []);
+    assertOpen(this.#engine);
+    await this.#engine.worker.open();
+    const run = this.#pass(filter, await this.sweeper.trustsLeases(), this.#slots);
+    await run.underWay;
+    return { warnings: [], postponed: null, finished: run.finished };
+  };
+
+  readonly planRecovery = async (): Promise<PlannedRecovery[]> => {
+    assertOpen(this.#engine);
+    await this.#engine.worker.open();
+    const { store, flights } = this.#engine;
+    const names = this.#recoverer.namesOf({});
+    const planned: PlannedRecovery[] = [];
+    const dead = await this.#finder.deadWorkers();
+    for await (const candidates of this.#finder.find(names, dead, await this.sweeper.trustsLeases())) {
+      for (const found of candidates) {
+        if (found.kind === 'corrupt') planned.push(unreadable(found.taskId, found.name ?? '', found.error));
+        else if (!planned.some(({ taskId }) => taskId === found.head.task.taskId)) {
+          planned.push(await this.#planned(found.head, found.cause));
+        }
+      }
+    }
+    for await (const { partition, taskId, name } of queueOrder(store, names)) {
+      if (flights.has(taskId)) continue;
+      const [head = null] = await readHeads(store, partition, [taskId]);
+      if (head instanceof Error) planned.push(unreadable(taskId, name, head));
+      else if (head !== null) planned.push(await this.#planned(head, head.task.orphanCause ?? 'lease_over'));
+    }
+    return planned;
+  };
+
+  /** A new name was registered: there may be orphans that nobody could take so far. */
+  nameAdded(): void {
+    this.sweeper.kick();
+  }
+
+  async #planned(
+    head: Parameters<typeof examine>[2],
+    cause: Parameters<typeof examine>[3],
+  ): Promise<PlannedRecovery> {
+    const { taskId, name } = head.task;
+    const handler = this.#engine.handlers.get(name);
+    if (handler === undefined)
+      return unreadable(taskId, name, new RecoveryError('NO_HANDLER', 'no function is registered'));
+    try {
+      const { snapshot } = await examine(this.#engine, handler, head, cause);
+      const { action, reason, evidence, strategy } = planFor(this.#engine, handler, snapshot);
+      return { taskId, name, decision: action, reason, evidence: { ...evidence, cause }, strategy };
+    } catch (error) {
+      if (!isCorruption(error)) throw error;
+      return unreadable(taskId, name, error);
+    }
+  }
+
+  #filter(): PassFilter {
+    return this.#names === null ? {} : { names: this.#names };
+  }
+
+  async #sweep(judgeLeases: boolean): Promise<void> {
+    await this.#engine.worker.open();
+    // A pass that still waits for slots will get to what is found now; a second one beside it would only wait too.
+    if (this.#claiming > 0) {
+      const report = new ReportBuilder(this.#engine.clock.monotonicMs());
+      return this.#recoverer.discover(this.#filter(), report, judgeLeases);
+    }
+    const run = this.#pass(this.#filter(), judgeLeases, this.#slots);
+    await run.underWay;
+  }
+
+  #pass(
+    filter: PassFilter,
+    judgeLeases: boolean,
+    slots: Slots,
+  ): { underWay: Promise<void>; finished: Promise<RecoveryReport> } {
+    const { clock } = this.#engine;
+    const report = new ReportBuilder(clock.monotonicMs());
+    const underWay = deferred<void>();
+    const work = async (): Promise<RecoveryReport> => {
+      await this.#recoverer.discover(filter, report, judgeLeases);
+      this.#claiming += 1;
+      const run = await this.#recoverer.drain(filter, report, slots, underWay.resolve).finally(() => {
+        this.#claiming -= 1;
+      });
+      await run.ended;
+      return report.build(clock.monotonicMs());
+    };
+    const finished = work();
+    finished.catch(underWay.reject);
+    underWay.promise.catch(() => {});
+    return { underWay: underWay.promise, finished };
+  }
+
+  #within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
+    const late = (): Error =>
+      new RecoveryError('RECOVERY_TIMEOUT', `Start-up recovery was not under way after ${timeoutMs} ms.`, {
+        retryable: true,
+      });
+    return within(this.#engine.clock, timeoutMs, work, late);
+  }
+}
+
+function isAway(error: unknown): error is RecoveryError {
+  return (['STORAGE_UNAVAILABLE', 'STORAGE_READONLY', 'CHECK_FAILED', 'RECOVERY_TIMEOUT'] as const).some(
+    (code) => isRecoveryError(error, code),
+  );
+}
+
+function unreadable(taskId: string, name: string, error: RecoveryError): PlannedRecovery {
+  return {
+    taskId,
+    name,
+    decision: 'skip',
+    reason: `${error.code}: ${error.message}`,
+    evidence: {},
+    strategy: 'none',
+  };
+}

@@ -1,0 +1,208 @@
+/** A call of a wrapped function: start a new task, join one, take an orphan back, or return a kept result. */
+import { isDeepStrictEqual } from 'node:util';
+import { sleep } from '../clock.js';
+import { RecoveryError } from '../errors.js';
+import { toJsonText } from '../domain/json.js';
+import { decodeHead } from '../state/head.js';
+import type { Head } from '../state/head.js';
+import { keys } from '../state/keys.js';
+import { refusalError } from '../state/record-writer.js';
+import { localEvent } from '../state/task-events.js';
+import { createBatch } from '../state/transitions.js';
+import { Attempt } from './attempt.js';
+import { claim, inputTextOf, keptResult } from './claims.js';
+import type { Engine, Handler } from './engine.js';
+import { assertOpen, notAfter } from './engine.js';
+import type { OrphanFinder } from './orphans.js';
+import { unstorableError } from './task-errors.js';
+
+/** A task that is under way, or done. The promise is in a box: an async function would wait for it otherwise. */
+export interface Started {
+  readonly result: Promise<unknown>;
+}
+
+interface Call {
+  readonly handler: Handler;
+  readonly taskId: string;
+  /** JSON text of the arguments. */
+  readonly inputText: string;
+  readonly args: readonly unknown[];
+}
+
+/** Tries before a call gives up on a record that changes under its hands each time. */
+const TRIES = 50;
+
+export class Starter {
+  readonly #engine: Engine;
+  readonly #finder: OrphanFinder;
+
+  constructor(engine: Engine, finder: OrphanFinder) {
+    this.#engine = engine;
+    this.#finder = finder;
+  }
+
+  /** Resolves once the task is durable and running, here or, when joined, elsewhere. */
+  async start(handler: Handler, taskId: string, args: readonly unknown[]): Promise<Started> {
+    const maxBytes = this.#engine.settings.limits.inputBytes;
+    const inputText = toJsonText(trimmed(args), { what: `the arguments of "${handler.name}"`, maxBytes });
+    const call: Call = { handler, taskId, inputText, args };
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      assertOpen(this.#engine);
+      const flight = this.#engine.flights.get(taskId);
+      if (flight !== undefined) {
+        if (handler.ifRunning === 'reject') throw runningError(taskId, this.#engine.worker.incarnation);
+        if (!(await flight.ready)) continue;
+        if (flight.inputText !== null) assertSameInput(taskId, flight.inputText, inputText);
+        return { result: flight.result };
+      }
+      const taken = await this.#takeOff(call, tries === 0);
+      if (taken === 'running') {
+        await sleep(this.#engine.clock, Math.max(20, this.#engine.settings.leaseMs / 20));
+        tries = 0;
+      } else if (taken !== 'again') return taken;
+    }
+    throw new RecoveryError('STORAGE_UNAVAILABLE', `Task "${taskId}" kept changing hands; try again.`, {
+      retryable: true,
+    });
+  }
+
+  /** One try under a reserved id. */
+  async #takeOff(call: Call, create: boolean): Promise<Started | 'running' | 'again'> {
+    const own = this.#engine.flights.open(call.taskId, call.inputText);
+    try {
+      await this.#engine.worker.ensureName(call.handler.name);
+      // A new task is the common case: it is made without looking first.
+      let found: Started | 'missing' | 'running' | 'again' = create ? await this.#create(call) : 'again';
+      if (found === 'again') found = await this.#look(call);
+      if (found === 'missing') found = await this.#create(call);
+      if (typeof found === 'object') own.won(found.result);
+      else own.lost();
+      return found;
+    } catch (error) {
+      own.failed(error);
+      throw error;
+    }
+  }
+
+  async #create({ handler, taskId, inputText, args }: Call): Promise<Started | 'again'> {
+    assertOpen(this.#engine);
+    const { store, queue, random, worker, settings, clock, emitter } = this.#engine;
+    const { name, priority } = handler;
+    const partition = store.partitionOf(taskId);
+    const fence = Math.max(store.estimatedNowMs(partition), this.#engine.fences.highest(taskId) + 1);
+    const nonce = random.nonce();
+    const owner = worker.incarnation;
+    const { leaseMs } = settings;
+    const holder = { owner, leaseMs, fence, nonce, notAfter: notAfter(this.#engine, partition) };
+    const batch = createBatch({ taskId, name, priority, inputText }, holder);
+    const sentMs = clock.monotonicMs();
+    const { outcome, nowMs } = await queue
+      .commit(partition, batch, inputText.length + 500)
+      .catch((error: unknown) => {
+        // It may have been applied all the same; the sweeper takes it back then.
+        worker.mayHoldLost = true;
+        throw error;
+      });
+    if (outcome.status === 'conflict' || outcome.status === 'expired') return 'again';
+    if (outcome.status === 'refused') throw refusalError(outcome);
+    const [started] = batch.append;
+    if (started !== undefined && !emitter.idle) emitter.emit(localEvent(started, nowMs));
+    const attempt = new Attempt(this.#engine, handler, {
+      live: {
+        taskId,
+        name,
+        priority,
+        attempt: 1,
+        recovered: false,
+        owner,
+        leaseMs,
+        eventSeq: 1,
+        checkpointSeq: 0,
+        hasAutomatic: false,
+      },
+      partition,
+      fence,
+      nonce,
+      sentMs,
+      resume: { explicit: null, automatic: null, reached: new Set() },
+    });
+    return { result: quiet(attempt.run(() => handler.invoke(attempt.context, args))) };
+  }
+
+  /** What there is under the id, and what follows from it. */
+  /** What there is under the id, and what follows from it. */
+  async #look({ handler, taskId, inputText }: Call): Promise<Started | 'missing' | 'running' | 'again'> {
+    const { store } = this.#engine;
+    const { records, nowMs } = await store.read(store.partitionOf(taskId), [keys.head(taskId)]);
+    if (!records[0]) return 'missing';
+    const head = decodeHead(taskId, records[0]);
+    const { status, name, owner } = head.task;
+    if (name !== handler.name) {
+      throw new RecoveryError(
+        'INPUT_MISMATCH',
+        `The id "${taskId}" belongs to a task of "${name}", not "${handler.name}".`,
+      );
+    }
+    if (status === 'dead_letter') throw gaveUpError('TASK_DEAD_LETTER', head);
+    if (status === 'cancelled') throw gaveUpError('TASK_CANCELLED', head);
+    assertSameInput(taskId, await inputTextOf(this.#engine, head), inputText);
+    if (status === 'completed') {
+      const unstorable = (): RecoveryError => unstorableError(taskId, 'it was not JSON data.');
+      return { result: quiet(keptResult(this.#engine, head, unstorable)) };
+    }
+    const cause = await this.#finder.causeOf(head, nowMs);
+    if (cause === null) {
+      if (handler.ifRunning === 'join') return 'running';
+      throw runningError(taskId, owner);
+    }
+    assertOpen(this.#engine);
+    const claimed = await claim(this.#engine, handler, head, cause);
+    if (claimed.kind === 'lost') return 'again';
+    if (claimed.kind === 'started') return { result: claimed.result };
+    if (claimed.kind === 'dead_letter') throw gaveUpError('TASK_DEAD_LETTER', head, claimed.plan.reason);
+    throw new RecoveryError(
+      'UNRECOVERABLE',
+      `A strategy leaves task "${taskId}" alone: ${claimed.plan.reason}`,
+    );
+  }
+}
+
+/** Nobody may be waiting for it yet, or ever. */
+function quiet(promise: Promise<unknown>): Promise<unknown> {
+  promise.catch(() => {});
+  return promise;
+}
+/** Arguments left out at the end are no arguments. */
+function trimmed(args: readonly unknown[]): readonly unknown[] {
+  let { length } = args;
+  while (length > 0 && args[length - 1] === undefined) length -= 1;
+  return args.slice(0, length);
+}
+
+function assertSameInput(taskId: string, stored: string, given: string): void {
+  if (stored === given || isDeepStrictEqual(JSON.parse(stored), JSON.parse(given))) return;
+  throw new RecoveryError(
+    'INPUT_MISMATCH',
+    `Task "${taskId}" exists with other arguments. Use another id for other work, or the stored arguments.`,
+    { details: { taskId } },
+  );
+}
+
+function runningError(taskId: string, owner: string | null): RecoveryError {
+  return new RecoveryError(
+    'TASK_RUNNING_ELSEWHERE',
+    `Task "${taskId}" is running under a live lease of worker ${owner ?? 'unknown'}. Wait, or set ifRunning: 'join'.`,
+    { retryable: true, details: { taskId, owner } },
+  );
+}
+
+function gaveUpError(
+  code: 'TASK_DEAD_LETTER' | 'TASK_CANCELLED',
+  head: Head,
+  reason?: string,
+): RecoveryError {
+  const { taskId, error, crashedAtMs } = head.task;
+  const why = reason ?? error?.message ?? 'no reason was kept';
+  const what = code === 'TASK_DEAD_LETTER' ? 'was given up' : 'was cancelled';
+  return new RecoveryError(code, `Task "${taskId}" ${what}: ${why}`, { details: { taskId, crashedAtMs } });
+}
