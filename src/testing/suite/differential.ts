@@ -11,7 +11,12 @@ type FastCheck = typeof import('fast-check');
 const KEYS = ['a', 'b', 'c', '__proto__'] as const;
 const FIELDS = ['n', 'x', 'constructor'] as const;
 const IDS = ['p', 'q', 'r', '\uFFFF', '😀'] as const;
-const TOKENS = ['t1', 't2', 't3'] as const;
+const COUNTERS = ['counter', 'tally'] as const;
+/** Stand for the token that the guard has when the batch is sent, and for one that was never used. */
+const CURRENT = 'current';
+const FRESH = 'fresh';
+/** Tokens that some batches set and others expect, so that duplicates and conflicts happen. */
+const TOKENS = ['t1', 't2'] as const;
 const INDEXES = ['i', 'j'] as const;
 /** More than a run appends: how much more than its bound a log keeps is up to the adapter. */
 const MAX_EVENTS = 10_000;
@@ -31,25 +36,40 @@ type Command =
 function batches(fc: FastCheck): Arbitrary<Batch[]> {
   const key = fc.constantFrom(...KEYS);
   const field = fc.constantFrom(...FIELDS);
-  const token = fc.option(fc.constantFrom(...TOKENS), { nil: null });
+  const anyKey = fc.constantFrom(...KEYS, ...COUNTERS);
+  const token = fc.constantFrom(null, ...TOKENS);
+  const mostly = (usual: string): Arbitrary<string | null> =>
+    fc.oneof({ weight: 7, arbitrary: fc.constant(usual) }, { weight: 1, arbitrary: token });
+  const next = fc.oneof(
+    { weight: 7, arbitrary: mostly(FRESH) },
+    { weight: 1, arbitrary: fc.constant(CURRENT) },
+  );
   const fromNow = fc.record({ fromNow: fc.constantFrom(-1000, 0, 1000) }, { noNullPrototype: true });
-  const value = fc.oneof(fc.constantFrom('0', '7', '-3', 'text', '', '999999999999999'), fromNow);
+  const value = fc.oneof(
+    fc.constantFrom('0', '7', '-3', '007', 'text', '', 'a\0b', '999999999999999'),
+    fromNow,
+  );
   const fields = fc.dictionary(field, value, { minKeys: 1, maxKeys: 3, noNullPrototype: true });
   const score = fc.oneof(fc.constantFrom(-1, 0, 1, 2.5, 3), fromNow, fc.constant(null));
   const list = <T>(item: Arbitrary<T>): Arbitrary<T[]> => fc.array(item, { maxLength: 2 });
   const batch: Arbitrary<Batch> = fc.record(
     {
-      guard: fc.record({ key, expect: token, next: token }),
+      guard: fc.record({ key, expect: mostly(CURRENT), next }),
       notAfter: fc.oneof(
-        { weight: 6, arbitrary: fc.constant(FAR) },
+        { weight: 9, arbitrary: fc.constant(FAR) },
         { weight: 1, arbitrary: fc.constant(1) },
       ),
-      observe: list(key),
+      observe: list(anyKey),
       remove: list(key),
       unset: list(fc.record({ key, fields: fc.uniqueArray(field, { minLength: 1 }) })),
-      set: list(fc.record({ key, fields })),
+      set: list(
+        fc.record({
+          key: fc.oneof({ weight: 4, arbitrary: key }, { weight: 1, arbitrary: fc.constant('tally') }),
+          fields,
+        }),
+      ),
       increment: list(
-        fc.record({ key: fc.oneof(key, fc.constant('counter')), field, by: fc.integer({ min: -3, max: 9 }) }),
+        fc.record({ key: fc.constantFrom(...COUNTERS), field, by: fc.integer({ min: -3, max: 9 }) }),
       ),
       index: list(fc.record({ index: fc.constantFrom(...INDEXES), id: fc.constantFrom(...IDS), score })),
       append: list(fields),
@@ -80,7 +100,7 @@ function commands(fc: FastCheck): Arbitrary<Command[]> {
       weight: 1,
       arbitrary: fc.record({
         do: fc.constant('read' as const),
-        keys: fc.array(fc.constantFrom(...KEYS, 'counter'), { minLength: 1, maxLength: 5 }),
+        keys: fc.array(fc.constantFrom(...KEYS, ...COUNTERS), { minLength: 1, maxLength: 5 }),
         fields: fc.option(fc.uniqueArray(fc.constantFrom(...FIELDS, 'token'), { minLength: 1 }), {
           nil: undefined,
         }),
@@ -123,6 +143,7 @@ class SideBySide {
   readonly #partition: string;
   readonly #model: Storage;
   #modelNow = 0;
+  #fresh = 0;
   /** Cursors that both have given for the same event: the adapter's and the model's. */
   readonly #cursors: (readonly [string, string])[] = [];
 
@@ -152,12 +173,31 @@ class SideBySide {
   }
 
   async finish(): Promise<void> {
-    await this.#read([...KEYS, 'counter'], undefined);
+    await this.#read([...KEYS, ...COUNTERS], undefined);
     for (const index of INDEXES) await this.#range(index, { limit: 100 });
     await this.#events(null, 100);
   }
 
-  async #commit(batches: readonly Batch[]): Promise<void> {
+  /** Fills in what the guards' placeholders stand for, and leaves out most of what would be invalid. */
+  async #filled(batch: Batch): Promise<Batch> {
+    const { key, expect, next } = batch.guard;
+    const { records } = await this.#model.read(this.#partition, [key]);
+    const current = records[0]?.get('token') ?? null;
+    // A batch that sets the token that stands there is a duplicate, whatever it expects.
+    const duplicate = next === CURRENT;
+    const expected = duplicate ? 'another' : expect === CURRENT ? current : expect;
+    const fresh = next === FRESH || (next === null && expected === null);
+    return {
+      ...batch,
+      guard: { key, expect: expected, next: duplicate ? current : fresh ? `fresh-${++this.#fresh}` : next },
+      ...(expected === null ? { notAfter: batch.notAfter ?? FAR } : {}),
+      ...(batch.remove ? { remove: batch.remove.filter((other) => other !== key) } : {}),
+    };
+  }
+
+  async #commit(drawn: readonly Batch[]): Promise<void> {
+    const batches: Batch[] = [];
+    for (const batch of drawn) batches.push(await this.#filled(batch));
     const reply = await this.#storage.commit(this.#partition, batches);
     this.#modelNow = reply.nowMs;
     const expected = await this.#model.commit(this.#partition, batches);
