@@ -91,10 +91,10 @@ export function ensureRedisServer(): void {
   );
 }
 
-/** A free loopback port; below 45,000, because a cluster's bus listens 10,000 above. */
+/** A free loopback port below the range of outgoing connections, also 10,000 above, for a cluster's bus. */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const candidate = 20_000 + Math.floor(Math.random() * 25_000);
+    const candidate = 10_000 + Math.floor(Math.random() * 12_000);
     if ((await bindable(candidate)) && (await bindable(candidate + 10_000))) return candidate;
   }
 }
@@ -128,20 +128,21 @@ async function waitUntilUp(child: ChildProcess, port: number): Promise<void> {
   const until = Date.now() + START_DEADLINE_MS;
   while (Date.now() < until) {
     if (child.exitCode !== null) break;
-    if (await answers(port)) return;
+    if (await answers(port, child.pid)) return;
     await delay(5);
   }
   child.kill('SIGKILL');
   throw new Error(`redis-server on port ${port} did not come up:\n${output}`);
 }
 
-/** PONG or a sentinel's answer; a server that still loads its data is not up. */
-async function answers(port: number): Promise<boolean> {
+/** Whether this very process answers: another test may have taken the port meanwhile. */
+async function answers(port: number, pid: number | undefined): Promise<boolean> {
   const client = controlClient(port);
   try {
     await client.connect();
-    await client.ping();
-    return true;
+    // A server that still loads its data answers INFO, too, but not PING.
+    const [info] = await Promise.all([client.info('server'), client.ping()]);
+    return info.includes(`process_id:${pid}\r`);
   } catch {
     return false;
   } finally {
@@ -241,15 +242,14 @@ export async function startCluster(): Promise<RedisCluster> {
     nodes.push(await startRedis({ port, extra: flags.split(' ') }));
   }
   const ranges = ['0 5460', '5461 10922', '10923 16383'];
-  const meetings = nodes.slice(1).map((node) => ['CLUSTER', 'MEET', HOST, String(node.port)]);
-  for (const [at, node] of nodes.entries()) {
-    await redisCommand(
-      node.port,
-      ['CLUSTER', 'ADDSLOTSRANGE', ...(ranges[at] ?? '').split(' ')],
-      ['CLUSTER', 'SET-CONFIG-EPOCH', String(at + 1)],
-      ...(at === 0 ? meetings : []),
-    );
+  const meetings = nodes.slice(1).map(({ port }) => ['CLUSTER', 'MEET', HOST, String(port)]);
+  for (const [at, { port }] of nodes.entries()) {
+    const slots = (ranges[at] ?? '').split(' ');
+    const epoch = ['CLUSTER', 'SET-CONFIG-EPOCH', String(at + 1)];
+    await redisCommand(port, ['CLUSTER', 'ADDSLOTSRANGE', ...slots], epoch);
   }
+  // Only now: a node that knows another one takes no epoch any more.
+  await redisCommand(nodes[0]?.port ?? 0, ...meetings);
   await waitFor('the cluster', async () => {
     const infos = await Promise.all(nodes.map((node) => redisCommand(node.port, ['CLUSTER', 'INFO'])));
     return infos.every(
