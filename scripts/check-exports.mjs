@@ -1,0 +1,23 @@
+// package.json `exports` and the built entry points must agree, both ways, and every entry must load.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+const root = resolve(import.meta.dirname, '..');
+const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const built = readdirSync(join(root, 'dist')).filter((file) => file.endsWith('.d.ts') && !/-[\w-]{8}\.d\.ts$/.test(file));
+const promised = Object.values(exports)
+  .filter((target) => typeof target !== 'string')
+  .map((target) => target.types.replace('./dist/', ''));
+
+const problems = [
+  ...promised.filter((file) => !built.includes(file)).map((file) => `exports names ${file}, which is not built`),
+  ...built.filter((file) => !promised.includes(file)).map((file) => `${file} is built, but exports does not name it`),
+];
+for (const target of Object.values(exports)) {
+  if (typeof target === 'string') continue;
+  const entry = await import(pathToFileURL(join(root, target.default)).href);
+  if (Object.keys(entry).length === 0) problems.push(`${target.default} exports nothing`);
+}
+for (const problem of problems) console.error(problem);
+process.exitCode = problems.length > 0 ? 1 : 0;
