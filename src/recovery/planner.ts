@@ -11,6 +11,9 @@ const ACTIONS = new Set<unknown>([
   'skip',
 ]);
 
+/** A reason is stored with the task's events. */
+const LONGEST_REASON = 1_000;
+
 function isDecision(value: Decision | null | undefined): value is Decision {
   return (
     typeof value === 'object' &&
@@ -56,6 +59,11 @@ export class RecoveryPlanner {
   #finish(decision: Decision, strategy: string, passedOver: readonly string[]): Plan {
     const evidence =
       passedOver.length === 0 ? (decision.evidence ?? {}) : { ...decision.evidence, passedOver };
-    return { action: decision.action, reason: decision.reason, evidence, strategy };
+    return {
+      action: decision.action,
+      reason: decision.reason.slice(0, LONGEST_REASON).toWellFormed(),
+      evidence,
+      strategy,
+    };
   }
 }

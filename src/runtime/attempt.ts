@@ -49,6 +49,7 @@ export class Attempt implements LeaseHolder {
   #abort: AbortController | null = null;
   #stop: RecoveryError | null = null;
   #closed = false;
+  #lost = false;
 
   constructor(engine: Engine, handler: Handler, start: AttemptStart) {
     this.taskId = start.live.taskId;
@@ -112,7 +113,8 @@ export class Attempt implements LeaseHolder {
 
   /** Fences the attempt off: nothing of it is written any more. */
   lose(reason: RecoveryError): void {
-    if (this.#writer.abandoned) return;
+    if (this.#lost) return;
+    this.#lost = true;
     this.#stopWith(reason);
     this.#writer.kill(reason);
     this.#engine.leases.delete(this);

@@ -157,8 +157,8 @@ async function take(engine: Engine, handler: Handler, found: Found, plan: Plan):
     worker.mayHoldLost = true;
     throw error;
   });
-  if (outcome.status === 'conflict') return null;
-  if (outcome.status !== 'applied' && outcome.status !== 'duplicate') throw refusalError(outcome);
+  if (outcome.status === 'conflict' || outcome.status === 'expired') return null;
+  if (outcome.status === 'refused') throw refusalError(outcome);
   for (const event of batch.append) emitter.emit(localEvent(event, nowMs));
   const live = {
     taskId,
@@ -194,8 +194,8 @@ async function giveUp(engine: Engine, { head, snapshot }: Found, plan: Plan): Pr
     notAfter: notAfter(engine, partition),
   });
   const { outcome, nowMs } = await engine.queue.commit(partition, batch);
-  if (outcome.status === 'conflict') return false;
-  if (outcome.status !== 'applied' && outcome.status !== 'duplicate') throw refusalError(outcome);
+  if (outcome.status === 'conflict' || outcome.status === 'expired') return false;
+  if (outcome.status === 'refused') throw refusalError(outcome);
   for (const event of batch.append) engine.emitter.emit(localEvent(event, nowMs));
   return true;
 }

@@ -162,6 +162,7 @@ class Parts implements Engine {
     await this.#inTime(left(), this.queue.drained());
     const late = shutDownError();
     for (const attempt of this.attempts) attempt.lose(late);
+    this.queue.close(late);
     await this.#inTime(Math.max(left(), CLOSE_MS), this.store.storage.close());
   }
 

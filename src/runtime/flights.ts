@@ -4,6 +4,8 @@ import { deferred } from './deferred.js';
 /** One of them. */
 export interface Flight {
   readonly taskId: string;
+  /** The task's name. */
+  readonly name: string;
   /** Whether a start or a claim won; false: look again. Rejects with what made it fail. */
   readonly ready: Promise<boolean>;
   /** What the task comes to. Never an unhandled rejection. */
@@ -42,12 +44,12 @@ export class Flights {
   }
 
   /** Reserves an id. The caller has just seen that it is free, in the same turn. */
-  open(taskId: string, inputText: string | null): OwnFlight {
+  open(taskId: string, name: string, inputText: string | null): OwnFlight {
     const ready = deferred<boolean>();
     const result = deferred<unknown>();
     ready.promise.catch(ignore);
     result.promise.catch(ignore);
-    const flight: Flight = { taskId, ready: ready.promise, result: result.promise, inputText };
+    const flight: Flight = { taskId, name, ready: ready.promise, result: result.promise, inputText };
     const close = (): void => this.#close(flight);
     this.#flights.set(taskId, flight);
     return {

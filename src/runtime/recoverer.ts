@@ -160,7 +160,7 @@ export class Recoverer {
     const { flights, handlers, store } = this.#engine;
     const handler = handlers.get(name);
     if (handler === undefined || flights.has(taskId)) return null;
-    const own = flights.open(taskId, null);
+    const own = flights.open(taskId, name, null);
     try {
       const [head = null] = await readHeads(store, partition, [taskId]);
       if (head instanceof Error) throw head;

@@ -125,11 +125,13 @@ export class Runs {
     const { store, flights } = this.#engine;
     const names = this.#recoverer.namesOf({});
     const planned: PlannedRecovery[] = [];
+    const seen = new Set<string>();
     const dead = await this.#finder.deadWorkers();
     for await (const candidates of this.#finder.find(names, dead, await this.sweeper.trustsLeases())) {
       for (const found of candidates) {
         if (found.kind === 'corrupt') planned.push(unreadable(found.taskId, found.name ?? '', found.error));
-        else if (!planned.some(({ taskId }) => taskId === found.head.task.taskId)) {
+        else if (!seen.has(found.head.task.taskId)) {
+          seen.add(found.head.task.taskId);
           planned.push(await this.#planned(found.head, found.cause));
         }
       }

@@ -51,6 +51,7 @@ export class Starter {
       const flight = this.#engine.flights.get(taskId);
       if (flight !== undefined) {
         if (handler.ifRunning === 'reject') throw runningError(taskId, this.#engine.worker.incarnation);
+        assertSameName(taskId, flight.name, handler.name);
         if (!(await flight.ready)) continue;
         if (flight.inputText !== null) assertSameInput(taskId, flight.inputText, inputText);
         return { result: flight.result };
@@ -68,7 +69,7 @@ export class Starter {
 
   /** One try under a reserved id. */
   async #takeOff(call: Call, create: boolean): Promise<Started | 'running' | 'again'> {
-    const own = this.#engine.flights.open(call.taskId, call.inputText);
+    const own = this.#engine.flights.open(call.taskId, call.handler.name, call.inputText);
     try {
       await this.#engine.worker.ensureName(call.handler.name);
       // A new task is the common case: it is made without looking first.
@@ -137,12 +138,7 @@ export class Starter {
     if (!records[0]) return 'missing';
     const head = decodeHead(taskId, records[0]);
     const { status, name, owner } = head.task;
-    if (name !== handler.name) {
-      throw new RecoveryError(
-        'INPUT_MISMATCH',
-        `The id "${taskId}" belongs to a task of "${name}", not "${handler.name}".`,
-      );
-    }
+    assertSameName(taskId, name, handler.name);
     if (status === 'dead_letter') throw gaveUpError('TASK_DEAD_LETTER', head);
     if (status === 'cancelled') throw gaveUpError('TASK_CANCELLED', head);
     assertSameInput(taskId, await inputTextOf(this.#engine, head), inputText);
@@ -185,6 +181,17 @@ function assertSameInput(taskId: string, stored: string, given: string): void {
     'INPUT_MISMATCH',
     `Task "${taskId}" exists with other arguments. Use another id for other work, or the stored arguments.`,
     { details: { taskId } },
+  );
+}
+
+function assertSameName(taskId: string, stored: string, given: string): void {
+  if (stored === given) return;
+  throw new RecoveryError(
+    'INPUT_MISMATCH',
+    `The id "${taskId}" belongs to a task of "${stored}", not "${given}".`,
+    {
+      details: { taskId },
+    },
   );
 }
 

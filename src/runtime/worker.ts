@@ -121,17 +121,26 @@ export class Worker implements LeaseHolder {
     await this.#checkLayout();
     await this.#takeSlot();
     const { random, clock, queue, store, settings, leases } = this.#engine;
+    const key = keys.worker(this.incarnation);
     const nonce = random.nonce();
     const fence = store.estimatedNowMs(store.home);
-    const renewedMs = clock.monotonicMs();
-    const key = keys.worker(this.incarnation);
-    const { outcome } = await queue.commit(store.home, {
-      guard: { key, expect: null, next: makeToken(fence, nonce, 0) },
-      notAfter: notAfter(this.#engine, store.home),
-      set: [{ key, fields: this.#fields() }],
-      index: [{ index: indexes.workers, id: this.incarnation, score: { fromNow: settings.leaseMs } }],
-    });
-    if (outcome.status === 'expired' || outcome.status === 'refused') throw refusalError(outcome);
+    let renewedMs = 0;
+    for (let tries = 0; ; tries += 1) {
+      renewedMs = clock.monotonicMs();
+      const { outcome } = await queue.commit(store.home, {
+        guard: { key, expect: null, next: makeToken(fence, nonce, 0) },
+        notAfter: notAfter(this.#engine, store.home),
+        set: [{ key, fields: this.#fields() }],
+        index: [{ index: indexes.workers, id: this.incarnation, score: { fromNow: settings.leaseMs } }],
+      });
+      if (outcome.status === 'applied' || outcome.status === 'duplicate') break;
+      // After a jump of the storage's clock the estimate was off; the answer has just put it right.
+      if (outcome.status !== 'expired' || tries >= TRIES) {
+        throw outcome.status === 'conflict'
+          ? this.#conflicted('the same incarnation')
+          : refusalError(outcome);
+      }
+    }
     this.#names.clear();
     const start = { partition: store.home, key, fence, nonce, renewedMs, renewAfterMs: settings.leaseMs / 3 };
     const writer = new RecordWriter(start, queue, this.#writerOwner(), () => clock.monotonicMs());

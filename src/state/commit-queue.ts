@@ -55,6 +55,8 @@ class Lane {
   /** Sent, outcome unknown: they go again before anything else. */
   #unsettled: BatchSource[] = [];
   #busy = false;
+  #closed = false;
+  #cancelRetry: (() => void) | null = null;
   #retryMs = FIRST_RETRY_MS;
 
   constructor(store: Store, partition: string, idle: () => void) {
@@ -67,7 +69,20 @@ class Lane {
     return !this.#busy;
   }
 
+  /** Nothing is sent any more; whoever waits is told. */
+  close(error: RecoveryError): void {
+    this.#closed = true;
+    this.#cancelRetry?.();
+    for (const list of [this.#unsettled, this.#urgent, this.#waiting]) {
+      for (const source of list.splice(0)) source.fail(error);
+    }
+  }
+
   push(source: BatchSource): void {
+    if (this.#closed) {
+      source.fail(notAnswered());
+      return;
+    }
     (source.urgent ? this.#urgent : this.#waiting).push(source);
     if (this.#busy) return;
     this.#busy = true;
@@ -128,13 +143,13 @@ class Lane {
   /** True when the sources will be sent again after a pause. */
   #failed(sources: readonly BatchSource[], error: RecoveryError): boolean {
     log.queue('commit of %d batches to %s failed: %s', sources.length, this.#partition, error.code);
-    const again = error.retryable ? sources.filter((source) => !source.abandoned) : [];
+    const again = error.retryable && !this.#closed ? sources.filter((source) => !source.abandoned) : [];
     for (const source of sources) {
       if (!again.includes(source)) source.fail(error);
     }
     if (again.length === 0) return false;
     this.#unsettled = [...again, ...this.#unsettled];
-    this.#store.clock.schedule(this.#retryMs, () => void this.#send(), true);
+    this.#cancelRetry = this.#store.clock.schedule(this.#retryMs, () => void this.#send(), true);
     this.#retryMs = Math.min(LONGEST_RETRY_MS, this.#retryMs * 2);
     return true;
   }
@@ -181,6 +196,11 @@ export class CommitQueue {
         fail: reject,
       });
     });
+  }
+
+  /** Drops what is queued: the end of a shutdown. What is in flight is not sent again. */
+  close(error: RecoveryError): void {
+    for (const lane of this.#lanes.values()) lane.close(error);
   }
 
   /** Resolves once nothing is queued or in flight. */

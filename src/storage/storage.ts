@@ -4,7 +4,8 @@
  *
  * A namespace is split into partitions, named by opaque texts. Every call addresses one partition; nothing
  * is promised across two. In a partition there are records (maps of text fields; a record without fields
- * does not exist), sorted indexes (id -> score) and one bounded append-only event log.
+ * does not exist), sorted indexes (id -> score) and one append-only event log. The log is bounded: it keeps at
+ * least as many events as the adapter was told to, and not many more.
  *
  * Laws. The conformance suite (`storageSuite` of `rekindle/testing`) has cases under the same numbers.
  *
@@ -13,7 +14,7 @@
  * S3 idempotent  If the token already equals `next` (or, for a removal, the record is absent), the answer is
  *                `duplicate` and nothing is applied again. A batch that arrives after its `notAfter` (storage
  *                time) is `expired` and writes nothing; `expect: null` always carries one. The order of the
- *                checks is: duplicate, expired, conflict, refused.
+ *                checks is: content (refused), duplicate, expired, conflict, state (refused).
  * S4 one clock   `fromNow` and the `nowMs` of a reply use the storage's own time, read once a call, after the
  *                write lock is held. Neither the caller's clock nor another partition's has a say.
  * S5 indexes     agree with records at every instant that a reader can see.
@@ -24,8 +25,6 @@
  * S8 honest      Every call ends by its deadline. A call that cannot say what happened throws
  *                `STORAGE_UNAVAILABLE`; sending the same batch again, with the same token, is then safe.
  */
-import type { RecoveryError } from '../errors.js';
-
 /** A number that the storage computes when the call runs: its own time in ms, plus `fromNow` ms. */
 export interface FromNow {
   readonly fromNow: number;
@@ -46,7 +45,7 @@ export const TOKEN_FIELD = 'token';
 /** The compare-and-set that decides whether a batch applies. */
 export interface Guard {
   readonly key: string;
-  /** The token that the record must have now; `null`: the record must not exist. */
+  /** The token that the record must have now; `null`: there is no record, or none with a token. */
   readonly expect: string | null;
   /** The token it has afterwards; `null`: the record is removed. A token is never used twice. */
   readonly next: string | null;
@@ -150,7 +149,10 @@ export interface Storage {
   readonly partitions: number;
   /** True when a call runs on the caller's thread: writers are then gathered for one turn of the event loop. */
   readonly blocking?: boolean;
-  /** Reads records, whole or the given fields only; `null` where there is no (such) field. One instant for all keys. */
+  /**
+   * Reads records, whole or the given fields only; `null` where there is no (such) field. One instant for all keys.
+   * A key that something else has put a value of another type into throws `CORRUPT_RECORD`, for the whole call.
+   */
   read(
     partition: string,
     keys: readonly string[],
@@ -187,9 +189,6 @@ export interface Storage {
 
 /** A refusal, before anything is written. */
 export type Refusal = Extract<Outcome, { status: 'refused' }>;
-
-/** What adapters throw when a call cannot say what happened. */
-export type StorageFault = RecoveryError;
 
 /** Default deadline of a storage call, in ms. */
 export const DEFAULT_CALL_DEADLINE_MS = 5_000;
