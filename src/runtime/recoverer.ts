@@ -49,6 +49,7 @@ export class Recoverer {
       const queued = await Promise.all(wanted.map((candidate) => this.#enqueue(candidate)));
       log.recovery('%d orphans put into the recovery queue', queued.filter(Boolean).length);
     }
+    for (const name of names) report.stuck(await this.#engine.store.count(indexes.stuck(name)));
     await this.#reportUnhandled(filter, report);
     await this.#forget(dead);
   }

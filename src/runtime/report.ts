@@ -25,6 +25,8 @@ export interface RecoveryReport {
   readonly skipped: number;
   readonly deferred: number;
   readonly deadLettered: number;
+  /** Running tasks, anywhere, without progress for `stuckAfterMs`. They are reported, never taken. */
+  readonly stuck: number;
   readonly durationMs: number;
   readonly tasks: readonly TaskReport[];
 }
@@ -40,6 +42,7 @@ export class ReportBuilder {
   #skipped = 0;
   #deadLettered = 0;
   #discovered = 0;
+  #stuck = 0;
 
   constructor(startedMs: number) {
     this.#startedMs = startedMs;
@@ -47,6 +50,10 @@ export class ReportBuilder {
 
   discovered(count: number): void {
     this.#discovered += count;
+  }
+
+  stuck(count: number): void {
+    this.#stuck += count;
   }
 
   started(): void {
@@ -68,6 +75,7 @@ export class ReportBuilder {
       skipped: this.#skipped,
       deferred: 0,
       deadLettered: this.#deadLettered,
+      stuck: this.#stuck,
       durationMs: Math.round(nowMs - this.#startedMs),
       tasks: [...this.#tasks],
     };

@@ -44,6 +44,12 @@ function leave({ task }: Head): IndexChange[] {
   return changes;
 }
 
+/** Both, without the removals of entries that are put in anew: a batch says one thing about an entry. */
+function replaced(removals: readonly IndexChange[], entries: readonly IndexChange[]): IndexChange[] {
+  const stays = new Set(entries.map(({ index }) => index));
+  return [...removals.filter(({ index }) => !stays.has(index)), ...entries];
+}
+
 /** A task that is to be started. */
 export interface NewTask {
   readonly taskId: string;
@@ -148,7 +154,7 @@ export function claimBatch(claim: Claim, holder: Holder): Batch & { append: Fiel
     guard: { key: keys.head(taskId), expect: head.token, next: makeToken(holder.fence, holder.nonce, 0) },
     notAfter: holder.notAfter,
     set: [{ key: keys.head(taskId), fields }],
-    index: [...leave(head), ...held(holder, name, taskId)],
+    index: replaced(leave(head), held(holder, name, taskId)),
     append,
   };
 }
