@@ -21,7 +21,7 @@ async function worker(file, dies) {
       const words = ctx.resumedFrom?.recoverableData.words ?? [];
       for (const [index, chapter] of CHAPTERS.entries()) {
         if (ctx.reached(chapter)) continue;
-        console.log(`  importing chapter ${chapter} of ${book}`);
+        console.log('  importing chapter', chapter, 'of', book);
         if (dies && index === 1) process.kill(process.pid, 'SIGKILL');
         words.push(`chapter ${chapter}`);
         const progressPercent = (100 * (index + 1)) / CHAPTERS.length;

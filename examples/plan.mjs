@@ -19,7 +19,7 @@ const begin = first.withRecovery(async (ctx, report) => {
 await begin.start('monthly');
 await begin.start('weekly');
 await new Promise((resolve) => setTimeout(resolve, 50));
-// The storage stays open for the second worker: only the wrapper ends here.
+// Closing a memory storage does nothing: the second worker can go on with it.
 await first.shutdown();
 
 const second = createRecovery({ storage });

@@ -8,9 +8,12 @@ import { sqliteStorage } from 'rekindle/sqlite';
 const folder = mkdtempSync(join(tmpdir(), 'rekindle-quick-start-'));
 const recovery = createRecovery({ storage: sqliteStorage(join(folder, 'recovery.db')) });
 
+/** Stands for slow work. */
+const extract = async (documentId) => `the text of ${documentId}`;
+
 const processDocument = recovery.withRecovery(
   async (ctx, documentId) => {
-    const text = ctx.resumedFrom?.recoverableData.text ?? `the text of ${documentId}`;
+    const text = ctx.resumedFrom?.recoverableData.text ?? (await extract(documentId));
     await ctx.createCheckpoint({ name: 'extracted', progressPercent: 50, recoverableData: { text } });
     return text.toUpperCase();
   },

@@ -38,7 +38,7 @@ async function terms(document) {
     found.set(word, (found.get(word) ?? 0) + 1);
   }
   await effort(text);
-  return [...found].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, 20);
+  return [...found].toSorted((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, 20);
 }
 
 /** Each stage with a checkpoint behind it; then the summary is written. */
