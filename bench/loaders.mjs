@@ -1,0 +1,51 @@
+/** Writes many tasks at once, behind the library's back: heads as it writes them, with their index entries. */
+
+const PAGE = 10_000;
+
+/** Redis makes the records itself: a million of them would take minutes to send. */
+const LOAD = `local partition, prefix, from, count, fields = ARGV[1], ARGV[2], ARGV[3], ARGV[4], cjson.decode(ARGV[5])
+local indexes, score = cjson.decode(ARGV[6]), ARGV[7]
+for i = from, from + count - 1 do
+  local id = prefix .. string.format('%07d', i)
+  redis.call('HSET', '{' .. partition .. '}:r:h:' .. id, unpack(fields))
+  for _, index in ipairs(indexes) do redis.call('ZADD', '{' .. partition .. '}:i:' .. index, score, id) end
+end`;
+
+export function redisLoader(client) {
+  return async (partition, { prefix, count, fields, indexes, score }) => {
+    const flat = JSON.stringify(Object.entries(fields).flat());
+    for (let from = 0; from < count; from += PAGE) {
+      const size = Math.min(PAGE, count - from);
+      const place = [partition, prefix, String(from), String(size)];
+      await client.eval(LOAD, 0, ...place, flat, JSON.stringify(indexes), String(score));
+    }
+  };
+}
+
+export function sqliteLoader(db) {
+  const numbers = (from, size) =>
+    `WITH RECURSIVE n(i) AS (SELECT ${from} UNION ALL SELECT i + 1 FROM n WHERE i < ${from + size - 1})`;
+  return async (partition, { prefix, count, fields, indexes, score }) => {
+    // In the order of the table's key, or every row would split a page.
+    const names = Object.keys(fields).toSorted();
+    const values = names.map(() => '(?, ?)').join(', ');
+    db.exec('PRAGMA synchronous=OFF');
+    for (let from = 0; from < count; from += PAGE) {
+      const size = Math.min(PAGE, count - from);
+      db.exec('BEGIN IMMEDIATE');
+      db.prepare(
+        `${numbers(from, size)}, f(field, value) AS (VALUES ${values})
+        INSERT INTO rekindle_records (partition, key, field, value)
+        SELECT ?, 'h:' || ? || printf('%07d', i), field, value FROM n CROSS JOIN f`,
+      ).run(...names.flatMap((name) => [name, fields[name]]), partition, prefix);
+      for (const index of indexes) {
+        db.prepare(
+          `${numbers(from, size)} INSERT INTO rekindle_index (partition, idx, id, score)
+          SELECT ?, ?, ? || printf('%07d', i), ? FROM n`,
+        ).run(partition, index, prefix, score);
+      }
+      db.exec('COMMIT');
+    }
+    db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  };
+}
