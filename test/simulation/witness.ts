@@ -1,0 +1,129 @@
+/** Sees every commit and every execution of a task's function, and notes what must never happen. */
+import type { RecoveryContext } from '../../src/runtime/context.js';
+import { fenceOf } from '../../src/state/token.js';
+import type { Batch, CommitReply } from '../../src/storage/storage.js';
+import { isDeepStrictEqual } from 'node:util';
+import { expectedResult, POISON_BUDGET } from './jobs.js';
+import type { Job, JobResult, Visit } from './jobs.js';
+import type { Peer } from './sim-storage.js';
+
+interface Execution {
+  readonly taskId: string;
+  readonly fence: number;
+  readonly peer: Peer;
+  readonly signal: AbortSignal;
+}
+
+/** The task that a guard is the head of. */
+function taskOf({ guard }: Batch): string | null {
+  return guard.key.startsWith('h:') ? guard.key.slice(2) : null;
+}
+
+/** A token without its sequence number: the fence and the nonce of one owner. */
+function ownerOf(token: string | null): string {
+  return token === null ? '' : token.slice(0, token.lastIndexOf('.'));
+}
+
+export class Witness {
+  readonly violations: Set<string> = new Set();
+  readonly results: Map<string, JobResult | 'dead_letter'> = new Map();
+  /** How often each step was done: at least once each. */
+  readonly effects: Map<string, number> = new Map();
+  readonly starts: Map<string, number> = new Map();
+  readonly #tokens = new Map<string, string | null>();
+  readonly #fences = new Map<string, number>();
+  readonly #acknowledged = new Map<string, number>();
+  readonly #running = new Set<Execution>();
+
+  /** Takes part in a commit: what was applied has to have been in order. */
+  committed(peer: Peer, batches: readonly Batch[], reply: CommitReply): void {
+    for (const [index, batch] of batches.entries()) {
+      const taskId = taskOf(batch);
+      if (taskId !== null && reply.outcomes[index]?.status === 'applied')
+        this.#applied(peer.label, taskId, batch);
+    }
+  }
+
+  #applied(label: string, taskId: string, { guard, set }: Batch): void {
+    const current = this.#tokens.get(taskId) ?? null;
+    const fence = guard.next === null ? 0 : (fenceOf(guard.next) ?? 0);
+    const highest = this.#fences.get(taskId) ?? 0;
+    const claimed = set?.some(({ key, fields }) => key === guard.key && 'owner' in fields) === true;
+    const what = `${label}: ${guard.next} over ${current}`;
+    if (claimed && fence <= highest) this.violations.add(`I3 ${taskId} claimed by ${what}`);
+    if (claimed && guard.expect === null && highest > 0)
+      this.violations.add(`I4 ${taskId} is back, by ${what}`);
+    if (guard.next !== null && fence < highest) this.violations.add(`I4 zombie's write of ${taskId}, ${what}`);
+    if (guard.expect !== null && ownerOf(guard.expect) !== ownerOf(current)) {
+      this.violations.add(`I4 ${taskId} was written under a token that is over, ${what}`);
+    }
+    if (guard.next === current) this.violations.add(`I8 ${taskId} was written twice, ${what}`);
+    this.#tokens.set(taskId, guard.next);
+    this.#fences.set(taskId, Math.max(highest, fence));
+  }
+
+  /** A process was told that a task is no longer its own. */
+  lost(peer: Peer, taskId: string, code: string | undefined): void {
+    if (code !== 'LEASE_LOST') return;
+    const current = this.#tokens.get(taskId) ?? null;
+    const mine = [...this.#running].some(
+      (each) => each.taskId === taskId && each.peer === peer && String(each.fence) === current?.split('.')[0],
+    );
+    // An orphan keeps the fence, but not the nonce, of its last owner; only this process itself has its own label.
+    if (mine && current?.includes(`.${peer.label}-`) === true) {
+      this.violations.add(`I10 ${taskId} was lost by ${peer.label}, though nobody else took it`);
+    }
+  }
+
+  entered(peer: Peer, ctx: RecoveryContext, step: number): Visit {
+    const { taskId, fence, signal } = ctx;
+    const acknowledged = this.#acknowledged.get(taskId) ?? 0;
+    if (step < acknowledged) {
+      this.violations.add(`I1 ${taskId} resumed at step ${step}; step ${acknowledged} was acknowledged`);
+    }
+    const execution = { taskId, fence, peer, signal };
+    this.#running.add(execution);
+    this.starts.set(taskId, (this.starts.get(taskId) ?? 0) + 1);
+    const alive = (): boolean => peer.clock.state !== 'dead';
+    return {
+      effect: (done) => {
+        const place = `${taskId} ${done}`;
+        if (alive()) this.effects.set(place, (this.effects.get(place) ?? 0) + 1);
+      },
+      acknowledged: (done) => {
+        if (alive()) this.#acknowledged.set(taskId, Math.max(done, this.#acknowledged.get(taskId) ?? 0));
+      },
+      left: () => void this.#running.delete(execution),
+    };
+  }
+
+  /** A process died: whatever it was running runs no more. */
+  gone(peer: Peer): void {
+    for (const each of this.#running) if (each.peer === peer) this.#running.delete(each);
+  }
+
+  /** Called when the world is at rest: all timers that are due have fired. */
+  atRest(nowMs: number): void {
+    const owners = new Map<string, string>();
+    for (const { taskId, fence, peer, signal } of this.#running) {
+      if (peer.clock.state !== 'awake' || signal.aborted) continue;
+      const other = owners.get(taskId);
+      const me = `${peer.label} (fence ${fence})`;
+      if (other !== undefined)
+        this.violations.add(`I11 at ${nowMs} both ${other} and ${me} are running ${taskId}`);
+      owners.set(taskId, me);
+    }
+  }
+
+  ended(job: Job, result: JobResult | 'dead_letter'): void {
+    this.results.set(job.id, result);
+    const expected = job.kind === 'poison' ? 'dead_letter' : expectedResult(job);
+    if (!isDeepStrictEqual(result, expected)) {
+      this.violations.add(`I12 ${job.id} came to ${JSON.stringify(result)}, not ${JSON.stringify(expected)}`);
+    }
+    const starts = this.starts.get(job.id) ?? 0;
+    if (job.kind === 'poison' && starts > POISON_BUDGET) {
+      this.violations.add(`I13 ${job.id} took ${starts} processes down, its budget is ${POISON_BUDGET}`);
+    }
+  }
+}

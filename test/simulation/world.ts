@@ -1,0 +1,236 @@
+/**
+ * A world of workers on one storage, run to its end under virtual time. What goes wrong is given by a seed and a list
+ * of faults; what must hold all the same is in `invariants.ts` and `witness.ts`.
+ */
+import type { ProcessTable } from '../../src/runtime/identity.js';
+import type { RecoveryOptions } from '../../src/runtime/options.js';
+import { MemoryPartition, storageOver } from '../../src/storage/memory.js';
+import type { Batch } from '../../src/storage/storage.js';
+import { eventViolations, headsOf, indexViolations, unendedTasks } from './invariants.js';
+import type { Job } from './jobs.js';
+import { LEASE_MS, pidOf, SimProcess } from './process.js';
+import type { Fault, Wire } from './sim-storage.js';
+import { EPOCH_MS, seededFractions, VirtualTime } from './virtual-clock.js';
+import { Witness } from './witness.js';
+
+/** A run that is to be simulated. */
+export interface Scenario {
+  readonly seed: number;
+  readonly workers: number;
+  readonly jobs: readonly Job[];
+  readonly faults: readonly Fault[];
+  readonly partitions?: number;
+  /** Whether the death of a process can be proven by its process id. */
+  readonly proofOfDeath?: boolean;
+  /** Whether each worker has a slot, which its next incarnation takes over. */
+  readonly slots?: boolean;
+  /** False where a fault breaks what mutual exclusion in time rests on: the storage's clock, the promise of a slot. */
+  readonly singleOwner?: boolean;
+  readonly options?: Partial<RecoveryOptions>;
+  /** Puts a broken partition in. */
+  readonly partition?: () => MemoryPartition;
+  /** What else happens, at given times. */
+  readonly script?: readonly { readonly atMs: number; readonly run: (world: World) => void }[];
+}
+
+/** What became of it. */
+export interface Outcome {
+  /** Broken invariants; empty when all is well. */
+  readonly violations: readonly string[];
+  readonly log: readonly string[];
+  /** Storage calls a worker made. */
+  readonly calls: readonly number[];
+  /** The highest attempt of each task. */
+  readonly attempts: ReadonlyMap<string, number>;
+  readonly effects: ReadonlyMap<string, number>;
+  readonly endedAtMs: number;
+}
+
+const BOOT_ID_PATH = '/proc/sys/kernel/random/boot_id';
+/** No scenario needs longer, in virtual ms; what is not done by then never will be. */
+const MAX_MS = 4 * 3_600_000;
+const MAX_EVENTS = 60_000;
+const QUIET_MS = 4 * LEASE_MS;
+
+export class World {
+  readonly time: VirtualTime = new VirtualTime();
+  readonly witness: Witness = new Witness();
+  readonly partitions: MemoryPartition[] = [];
+  readonly log: string[] = [];
+  readonly calls: number[];
+  readonly processes: (SimProcess | null)[];
+  readonly #scenario: Scenario;
+  readonly #wire: Wire;
+  readonly #inner: ReturnType<typeof storageOver>;
+  readonly #alive = new Set<number>();
+  readonly #incarnations: number[];
+  #storageOffsetMs = 0;
+
+  constructor(scenario: Scenario) {
+    this.#scenario = scenario;
+    this.calls = Array.from({ length: scenario.workers }, () => 0);
+    this.#incarnations = [...this.calls];
+    this.processes = this.calls.map(() => null);
+    const fraction = seededFractions(scenario.seed);
+    const make = scenario.partition ?? ((): MemoryPartition => new MemoryPartition(10_000));
+    this.#inner = storageOver(
+      () => {
+        const partition = make();
+        this.partitions.push(partition);
+        return partition;
+      },
+      { wallMs: () => EPOCH_MS + this.time.nowMs + this.#storageOffsetMs },
+      scenario.partitions ?? 1,
+    );
+    this.#wire = {
+      time: this.time,
+      fraction,
+      jump: (ms) => {
+        this.#storageOffsetMs += ms;
+      },
+      log: (line) => void this.log.push(`${this.time.nowMs} ${line}`),
+      executed: (peer, batches, reply) => {
+        this.witness.committed(peer, batches, reply);
+        for (const violation of indexViolations(this.partitions)) this.witness.violations.add(violation);
+      },
+    };
+  }
+
+  /** Runs until all is done and quiet, and returns what was seen. */
+  async run(): Promise<Outcome> {
+    const { violations } = this.witness;
+    const onRejection = (reason: unknown): void => {
+      violations.add(`I9 unhandled rejection: ${String(reason)}`);
+    };
+    process.on('unhandledRejection', onRejection);
+    try {
+      for (const worker of this.processes.keys()) this.start(worker);
+      for (const { atMs, run } of this.#scenario.script ?? []) this.time.at(atMs, () => run(this));
+      await this.#until(() => this.#done);
+      if (!this.#done) for (const job of this.#undone) violations.add(`I5 nobody heard how ${job.id} ended`);
+      const quietAtMs = this.time.nowMs + QUIET_MS;
+      await this.#until(() => this.time.nowMs >= quietAtMs);
+      this.#checkEnd();
+      await this.#shutDownAll();
+    } finally {
+      process.off('unhandledRejection', onRejection);
+    }
+    return {
+      violations: [...violations],
+      log: this.log,
+      calls: this.calls,
+      attempts: new Map(headsOf(this.partitions).map(({ task }) => [task.taskId, task.attempt])),
+      effects: this.witness.effects,
+      endedAtMs: this.time.nowMs,
+    };
+  }
+
+  /** Starts the next incarnation of a worker. */
+  start(worker: number): void {
+    const incarnation = (this.#incarnations[worker] ?? 0) + 1;
+    this.#incarnations[worker] = incarnation;
+    const { slots, options } = this.#scenario;
+    this.#alive.add(pidOf(worker, incarnation));
+    const next = new SimProcess(worker, incarnation, {
+      wire: this.#wire,
+      inner: this.#inner,
+      witness: this.witness,
+      table: this.#table(),
+      options: { ...options, ...(slots === true ? { slot: `slot-${worker}` } : {}) },
+      crashed: (process, restartInMs) => {
+        this.#alive.delete(process.pid);
+        this.time.after(restartInMs, () => this.start(worker));
+      },
+      nextFault: (of) => this.#nextFault(of),
+    });
+    this.processes[worker] = next;
+    void next.boot(this.#scenario.jobs.filter((job) => job.worker === worker));
+  }
+
+  /** A graceful stop in the middle; the next incarnation starts when it is over. */
+  restart(worker: number, timeoutMs: number): void {
+    const old = this.processes[worker];
+    if (old === null || old === undefined || old.clock.state !== 'awake') return;
+    void old.shutdown(timeoutMs).then(() => {
+      if (old.clock.state === 'dead') return;
+      this.#alive.delete(old.pid);
+      this.start(worker);
+    });
+  }
+
+  /** A write straight to the storage, as an administrator's tool would make it. */
+  async commit(batch: Batch): Promise<void> {
+    const reply = await this.#inner.commit('rekindle:0', [batch]);
+    this.log.push(`${this.time.nowMs} direct ${batch.guard.key} ${reply.outcomes[0]?.status}`);
+    const peer = this.processes[0];
+    if (peer !== null && peer !== undefined) this.#wire.executed(peer, [batch], reply);
+  }
+
+  get #undone(): Job[] {
+    return this.#scenario.jobs.filter(({ id }) => !this.witness.results.has(id));
+  }
+
+  get #done(): boolean {
+    return this.#undone.length === 0 && this.processes.every((each) => each?.clock.state === 'awake');
+  }
+
+  async #until(ended: () => boolean): Promise<void> {
+    for (let events = 0; events < MAX_EVENTS; events += 1) {
+      const { nextMs } = this.time;
+      if (nextMs === null || nextMs > MAX_MS) return;
+      if (nextMs > this.time.nowMs) {
+        if (this.#scenario.singleOwner !== false) this.witness.atRest(this.time.nowMs);
+        if (ended()) return;
+      }
+      await this.time.step();
+    }
+  }
+
+  #checkEnd(): void {
+    const { violations } = this.witness;
+    const found = [
+      ...indexViolations(this.partitions),
+      ...eventViolations(this.partitions),
+      ...unendedTasks(this.partitions),
+    ];
+    for (const violation of found) violations.add(violation);
+  }
+
+  /** I9: a process that shuts down leaves nothing behind, in memory or in the storage. */
+  async #shutDownAll(): Promise<void> {
+    const { violations } = this.witness;
+    const last = this.processes.filter((each) => each !== null);
+    for (const each of last) void each.shutdown(2_000);
+    const deadlineMs = this.time.nowMs + 5_000;
+    await this.#until(() => last.every(({ closed }) => closed) || this.time.nowMs > deadlineMs);
+    for (const each of last) {
+      if (!each.closed) violations.add(`I9 ${each.label} did not shut down in time`);
+      else if (each.clock.pendingTimers > 0) {
+        violations.add(`I9 ${each.label} left ${each.clock.pendingTimers} timers behind`);
+      }
+    }
+    for (const violation of indexViolations(this.partitions)) violations.add(violation);
+  }
+
+  #nextFault(worker: number): Fault | null {
+    const call = (this.calls[worker] ?? 0) + 1;
+    this.calls[worker] = call;
+    return this.#scenario.faults.find((fault) => fault.worker === worker && fault.call === call) ?? null;
+  }
+
+  #table(): ProcessTable {
+    return {
+      readText: (path) => {
+        if (path === BOOT_ID_PATH) return this.#scenario.proofOfDeath === true ? 'boot' : null;
+        const pid = Number(path.split('/')[2]);
+        return this.#alive.has(pid) ? `${pid} (node) S ${'0 '.repeat(18)}${pid * 7}` : null;
+      },
+      readLink: (path) => `${path}:[1]`,
+      signal0: (pid) => (this.#alive.has(pid) ? 'exists' : 'gone'),
+    };
+  }
+}
+
+export function simulate(scenario: Scenario): Promise<Outcome> {
+  return new World(scenario).run();
+}
