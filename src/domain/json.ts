@@ -25,6 +25,7 @@ function walkObject(what: string, value: object, trail: Trail, open: Set<object>
   if (trail.length > MAX_DEPTH) refuse(what, [], `nested over ${MAX_DEPTH} levels deep`, 'Flatten it.');
   open.add(value);
   if (Array.isArray(value)) {
+    if ('toJSON' in value) refuse(what, trail, 'a list with toJSON', 'Convert it to plain data first.');
     for (let i = 0; i < value.length; i += 1) {
       trail.push(i);
       walk(what, value[i], trail, open, false);
