@@ -1,0 +1,86 @@
+import type { Clock } from '../../src/clock.js';
+
+interface Timer {
+  readonly dueMs: number;
+  readonly fn: () => void;
+}
+
+/** Lets everything run that needs no time to pass. */
+export async function settled(): Promise<void> {
+  for (let turn = 0; turn < 3; turn += 1) {
+    await new Promise<void>((resolve) => {
+      setImmediate(resolve);
+    });
+  }
+}
+
+/** Time that passes only when a test says so. */
+export class ManualClock implements Clock {
+  #monotonicMs = 0;
+  #wallOffsetMs: number;
+  readonly #timers = new Set<Timer>();
+
+  constructor(startMs: number = 1_700_000_000_000) {
+    this.#wallOffsetMs = startMs;
+  }
+
+  get pendingTimers(): number {
+    return this.#timers.size;
+  }
+
+  wallMs(): number {
+    return this.#wallOffsetMs + this.#monotonicMs;
+  }
+
+  monotonicMs(): number {
+    return this.#monotonicMs;
+  }
+
+  schedule(delayMs: number, fn: () => void): () => void {
+    const timer = { dueMs: this.#monotonicMs + Math.max(0, delayMs), fn };
+    this.#timers.add(timer);
+    return () => void this.#timers.delete(timer);
+  }
+
+  defer(fn: () => void): void {
+    setImmediate(fn);
+  }
+
+  /** Lets `ms` pass; every timer fires when it is due. */
+  async advance(ms: number): Promise<void> {
+    const endMs = this.#monotonicMs + ms;
+    await this.#fireUntil(endMs);
+    this.#monotonicMs = Math.max(this.#monotonicMs, endMs);
+    await settled();
+  }
+
+  /** Lets `ms` pass as for a process that is frozen meanwhile: what was due fires late, at the end. */
+  async freeze(ms: number): Promise<void> {
+    await settled();
+    this.#monotonicMs += ms;
+    await this.#fireUntil(this.#monotonicMs);
+  }
+
+  /** Steps the wall clock only. */
+  stepWall(ms: number): void {
+    this.#wallOffsetMs += ms;
+  }
+
+  async #fireUntil(endMs: number): Promise<void> {
+    await settled();
+    for (let timer = this.#next(endMs); timer !== null; timer = this.#next(endMs)) {
+      this.#monotonicMs = Math.max(this.#monotonicMs, timer.dueMs);
+      this.#timers.delete(timer);
+      timer.fn();
+      await settled();
+    }
+  }
+
+  #next(endMs: number): Timer | null {
+    let first: Timer | null = null;
+    for (const timer of this.#timers) {
+      if (timer.dueMs <= endMs && (first === null || timer.dueMs < first.dueMs)) first = timer;
+    }
+    return first;
+  }
+}
