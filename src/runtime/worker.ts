@@ -8,7 +8,7 @@ import type { Draft } from '../state/draft.js';
 import { HASH_NAME, indexes, keys } from '../state/keys.js';
 import { RecordWriter, refusalError } from '../state/record-writer.js';
 import { fenceOf, makeToken } from '../state/token.js';
-import type { Batch, Fields, StoredRecord } from '../storage/storage.js';
+import type { Batch, Fields, Outcome, StoredRecord } from '../storage/storage.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
 import type { Engine } from './engine.js';
 import { notAfter } from './engine.js';
@@ -122,24 +122,24 @@ export class Worker implements LeaseHolder {
     await this.#takeSlot();
     const { random, clock, queue, store, settings, leases } = this.#engine;
     const key = keys.worker(this.incarnation);
-    const nonce = random.nonce();
     const fence = store.estimatedNowMs(store.home);
+    let nonce = '';
+    let expect: string | null = null;
     let renewedMs = 0;
     for (let tries = 0; ; tries += 1) {
+      nonce = random.nonce();
       renewedMs = clock.monotonicMs();
       const { outcome } = await queue.commit(store.home, {
-        guard: { key, expect: null, next: makeToken(fence, nonce, 0) },
+        guard: { key, expect, next: makeToken(fence, nonce, 0) },
         notAfter: notAfter(this.#engine, store.home),
         set: [{ key, fields: this.#fields() }],
         index: [{ index: indexes.workers, id: this.incarnation, score: { fromNow: settings.leaseMs } }],
       });
       if (outcome.status === 'applied' || outcome.status === 'duplicate') break;
-      // After a jump of the storage's clock the estimate was off; the answer has just put it right.
-      if (outcome.status !== 'expired' || tries >= TRIES) {
-        throw outcome.status === 'conflict'
-          ? this.#conflicted('the same incarnation')
-          : refusalError(outcome);
-      }
+      if (outcome.status === 'refused' || tries >= TRIES) throw refusalOrAway(outcome);
+      // Nobody else writes this key: it is an earlier try whose outcome was unknown, or was restored from a snapshot.
+      // And after a jump of the storage's clock the estimate was off; the answer has just put it right.
+      if (outcome.status === 'conflict') expect = outcome.current;
     }
     this.#names.clear();
     const start = { partition: store.home, key, fence, nonce, renewedMs, renewAfterMs: settings.leaseMs / 3 };
@@ -261,6 +261,10 @@ export class Worker implements LeaseHolder {
     this.#engine.leases.delete(this);
     return this.#conflict;
   }
+}
+
+function refusalOrAway(outcome: Exclude<Outcome, { status: 'applied' | 'duplicate' }>): RecoveryError {
+  return refusalError(outcome.status === 'conflict' ? { status: 'expired' } : outcome);
 }
 
 /** Takes a worker's record and its index entry away. */
