@@ -69,12 +69,14 @@ export class Worker implements LeaseHolder {
   }
 
   renew(): void {
-    this.#writer?.renew();
+    // A writer dies of an error that is not worth a retry. The next beat signs on again, lest the slot go unwatched.
+    if (this.#writer?.abandoned === true) void this.#open().catch(() => {});
+    else this.#writer?.renew();
   }
 
   /** The record's own lease means nothing to the tasks, except with a slot: a silent holder may have been replaced. */
   expired(): void {
-    this.#writer?.renew();
+    this.renew();
   }
 
   /** Takes the worker off the books, once it holds nothing any more. */
@@ -107,6 +109,10 @@ export class Worker implements LeaseHolder {
 
   #open(): Promise<RecordWriter> {
     if (this.#conflict !== null) return Promise.reject(this.#conflict);
+    if (this.#writer?.abandoned === true && this.#engine.closing === null) {
+      this.#writer = null;
+      this.#opening = null;
+    }
     if (this.#opening === null) {
       const opening = this.#register();
       this.#opening = opening;
