@@ -79,6 +79,8 @@ export class Attempt implements LeaseHolder {
     engine.fences.remember(this.taskId, start.fence);
     engine.leases.add(this);
     engine.attempts.add(this);
+    // The world went on while the create or the claim was on its way.
+    if (engine.clock.monotonicMs() - start.sentMs >= leaseMs) this.expired();
   }
 
   get renewedMs(): number {
@@ -127,10 +129,11 @@ export class Attempt implements LeaseHolder {
     if (this.#stop === null) this.#stopWith(shutDownError());
   }
 
-  /** Runs the function to its end. `before` may settle the task without it. */
+  /** Runs the function to its end; not at all when the attempt was stopped before it began. */
   async run(invoke: () => unknown): Promise<unknown> {
     let value: unknown;
     try {
+      if (this.#stop !== null) throw this.#stop;
       value = await invoke();
     } catch (thrown) {
       throw await this.#ended(() => this.#failed(thrown));

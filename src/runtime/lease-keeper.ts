@@ -34,7 +34,12 @@ export class LeaseKeeper {
 
   add(holder: LeaseHolder): void {
     this.#holders.add(holder);
-    if (this.#cancel === null) this.#arm(this.#leaseMs / 6);
+    // A claim may have taken most of its lease to be answered.
+    const nowMs = this.#clock.monotonicMs();
+    const delayMs = Math.max(0, Math.min(this.#leaseMs / 6, holder.renewedMs + this.#leaseMs - nowMs));
+    if (this.#cancel !== null && this.#dueMs <= nowMs + delayMs) return;
+    this.#cancel?.();
+    this.#arm(delayMs);
   }
 
   delete(holder: LeaseHolder): void {
