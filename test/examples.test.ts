@@ -1,0 +1,158 @@
+/** The examples and the demo, as a user runs them: processes of their own, on the built package. */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+interface Ended {
+  readonly code: number | null;
+  readonly output: string;
+}
+
+let place = '';
+beforeAll(() => {
+  expect(existsSync('dist/index.js'), 'The examples run on the built package: npm run build').toBe(true);
+  place = mkdtempSync(join(tmpdir(), 'rekindle-examples-'));
+});
+afterAll(() => rmSync(place, { recursive: true, force: true }));
+
+/** What the examples leave in their temp folder. */
+let temp = '';
+function newTemp(): string {
+  temp = mkdtempSync(join(place, 'temp-'));
+  return temp;
+}
+
+function run(
+  args: readonly string[],
+  options: { env?: NodeJS.ProcessEnv; interruptAt?: string } = {},
+): Promise<Ended> {
+  const env = { ...process.env, TMPDIR: newTemp(), ...options.env };
+  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  let interrupted = false;
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+      if (options.interruptAt === undefined || interrupted || !output.includes(options.interruptAt)) return;
+      interrupted = true;
+      child.kill('SIGINT');
+    });
+  }
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => resolve({ code, output }));
+  });
+}
+
+describe('examples', () => {
+  test('quick-start.mjs runs a task once', async () => {
+    const { code, output } = await run(['examples/quick-start.mjs']);
+    expect(output).toContain('first call: THE TEXT OF DOCUMENT-1');
+    expect(output).toContain('second call, from the kept result: THE TEXT OF DOCUMENT-1');
+    expect(code).toBe(0);
+    expect(readdirSync(temp)).toEqual([]);
+  });
+
+  test('checkpoints.mjs goes on behind its checkpoint after SIGKILL', async () => {
+    const { code, output } = await run(['examples/checkpoints.mjs']);
+    const [before = '', after = ''] = output.split('Second run');
+    expect(before).toContain('the process ended: SIGKILL');
+    expect(after).toContain('attempt 2, from checkpoint: one');
+    expect(after).not.toContain('importing chapter one');
+    expect(after).toContain("[ 'chapter one', 'chapter two', 'chapter three' ]");
+    expect(code).toBe(0);
+    expect(readdirSync(temp)).toEqual([]);
+  });
+
+  test('plan.mjs tells what recovery will do, and then does it', async () => {
+    const { code, output } = await run(['examples/plan.mjs']);
+    expect(output).toContain(
+      'monthly: resume (checkpoint-resume): Resumes from checkpoint "rendered" at 60 %.',
+    );
+    expect(output).toContain('weekly: restart (clean-restart)');
+    expect(output).toContain('sending the monthly report, from "rendered"');
+    expect(output).toContain('recovered: 2');
+    expect(code).toBe(0);
+  });
+});
+
+function documentsIn(folder: string, count: number): string {
+  for (let n = 1; n <= count; n += 1) {
+    // A few of them with the same text, in a folder of their own, or with a name that no id can have.
+    const name = n % 10 === 0 ? `{braces} ${n}.md` : n % 7 === 0 ? `deeper/${n}.md` : `${n}.md`;
+    const file = join(folder, name);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, `# Document ${n % 5}\n\nSome [words](https://example.com) of document ${n % 5}.\n`);
+  }
+  return folder;
+}
+
+function figure(output: string, label: string): number {
+  const match = new RegExp(`${label}\\s+(\\d+)`).exec(output);
+  expect(match, `"${label}" in\n${output}`).not.toBeNull();
+  return Number(match?.[1]);
+}
+
+describe('demo', () => {
+  const DEMO = 'examples/demo/main.mjs';
+
+  test.each([
+    { storage: 'SQLite', flags: [] },
+    { storage: 'Redis', flags: ['--redis'] },
+  ])('loses nothing on $storage, and begins at most those in hand twice', async ({ storage, flags }) => {
+    const folder = documentsIn(mkdtempSync(join(place, 'documents-')), 30);
+    const { code, output } = await run([DEMO, ...flags, folder]);
+    expect(output).toContain(`storage       ${storage}`);
+    expect(output).toMatch(/kill -9 \d+: \d+ done, \d+ in hand/);
+    const inHand = figure(output, 'documents in hand when it was killed');
+    expect(inHand).toBeGreaterThan(0);
+    expect(inHand).toBeLessThanOrEqual(10);
+    expect(figure(output, 'documents begun twice')).toBeLessThanOrEqual(inHand);
+    expect(figure(output, 'documents begun twice')).toBeGreaterThan(0);
+    expect(figure(output, 'stages run twice')).toBeLessThanOrEqual(inHand);
+    expect(figure(output, 'documents lost')).toBe(0);
+    expect(output).toContain('30 of 30');
+    // Far below the lease of 15 s: it was not waited for.
+    expect(figure(output, 'first one going again, from start of process')).toBeLessThan(10_000);
+    expect(code).toBe(0);
+    expect(readdirSync(temp)).toEqual([]);
+  });
+
+  test('an empty folder, a missing one and a file are told apart', async () => {
+    const empty = mkdtempSync(join(place, 'empty-'));
+    const cases = [
+      [empty, 'There are no files under'],
+      [join(empty, 'missing'), 'There is no folder'],
+      ['package.json', 'is no folder'],
+    ] as const;
+    for (const [folder, words] of cases) {
+      const { code, output } = await run([DEMO, folder]);
+      expect(output).toContain(words);
+      expect(code).toBe(1);
+    }
+  });
+
+  test('without redis-server it says how to install it', async () => {
+    const nowhere = mkdtempSync(join(place, 'path-'));
+    const folder = documentsIn(mkdtempSync(join(place, 'documents-')), 1);
+    const { code, output } = await run([DEMO, '--redis', folder], { env: { PATH: nowhere } });
+    expect(output).toContain('sudo apt-get install -y redis-server');
+    expect(code).toBe(1);
+    expect(readdirSync(temp)).toEqual([]);
+  });
+
+  test.each([{ flags: [] }, { flags: ['--redis'] }])(
+    'SIGINT ends it and leaves nothing behind $flags',
+    async ({ flags }) => {
+      const folder = documentsIn(mkdtempSync(join(place, 'documents-')), 200);
+      const { code, output } = await run([DEMO, ...flags, folder], { interruptAt: 'first worker' });
+      expect(code).toBe(130);
+      expect(readdirSync(temp)).toEqual([]);
+      const redis = /redis-server {2}pid (\d+)/.exec(output)?.[1];
+      expect(redis !== undefined).toBe(flags.length > 0);
+      if (redis !== undefined) expect(() => process.kill(Number(redis), 0)).toThrow('ESRCH');
+    },
+  );
+});
