@@ -81,6 +81,8 @@ export class Attempt implements LeaseHolder {
     engine.attempts.add(this);
     // The world went on while the create or the claim was on its way.
     if (engine.clock.monotonicMs() - start.sentMs >= leaseMs) this.expired();
+    else if (isRecoveryError(engine.closing, 'SLOT_CONFLICT')) this.lose(engine.closing);
+    else if (engine.closing !== null) this.shutDown();
   }
 
   get renewedMs(): number {
