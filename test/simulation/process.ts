@@ -81,7 +81,10 @@ export class SimProcess implements Peer {
     this.#tasks = registerTasks(this.recovery, {
       sleep: (ms) => sleep(this.clock, ms),
       crash: () => this.crash(100),
-      entered: (ctx, step) => around.witness.entered(this, ctx, step),
+      entered: (ctx, step) => {
+        if (this.closing !== null) around.witness.violations.add(`I14 ${ctx.taskId} began in a shutdown`);
+        return around.witness.entered(this, ctx, step);
+      },
     });
     this.recovery.on('*', (event) => {
       const { kind, code, reason } = event.details;

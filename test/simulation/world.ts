@@ -65,6 +65,7 @@ export class World {
   readonly #alive = new Set<number>();
   readonly #incarnations: number[];
   #storageOffsetMs = 0;
+  #faultsOver = false;
 
   constructor(scenario: Scenario) {
     this.#scenario = scenario;
@@ -108,6 +109,7 @@ export class World {
       for (const { atMs, run } of this.#scenario.script ?? []) this.time.at(atMs, () => run(this));
       await this.#until(() => this.#done);
       if (!this.#done) for (const job of this.#undone) violations.add(`I5 nobody heard how ${job.id} ended`);
+      this.#faultsOver = true;
       const quietAtMs = this.time.nowMs + QUIET_MS;
       await this.#until(() => this.time.nowMs >= quietAtMs);
       this.#checkEnd();
@@ -203,6 +205,9 @@ export class World {
     for (const each of last) void each.shutdown(2_000);
     const deadlineMs = this.time.nowMs + 5_000;
     await this.#until(() => last.every(({ closed }) => closed) || this.time.nowMs > deadlineMs);
+    // A sweep that was in the middle of a look ends by itself.
+    const quietAtMs = this.time.nowMs + LEASE_MS;
+    await this.#until(() => this.time.nowMs >= quietAtMs);
     for (const each of last) {
       if (!each.closed) violations.add(`I9 ${each.label} did not shut down in time`);
       else if (each.clock.pendingTimers > 0) {
@@ -215,6 +220,7 @@ export class World {
   #nextFault(worker: number): Fault | null {
     const call = (this.calls[worker] ?? 0) + 1;
     this.calls[worker] = call;
+    if (this.#faultsOver) return null;
     return this.#scenario.faults.find((fault) => fault.worker === worker && fault.call === call) ?? null;
   }
 
