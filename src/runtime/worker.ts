@@ -2,7 +2,7 @@
  * This process as a worker: its record in the storage, the slot that it holds, and the check that the namespace is laid
  * out as this client believes. All of it lives in the namespace's first partition.
  */
-import { isRecoveryError, RecoveryError } from '../errors.js';
+import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
 import { log } from '../log.js';
 import type { Draft } from '../state/draft.js';
 import { HASH_NAME, indexes, keys } from '../state/keys.js';
@@ -185,6 +185,9 @@ export class Worker implements LeaseHolder {
         this.#engine.leases.delete(this);
         this.#writer = null;
         this.#opening = null;
+        // At once: a twin with our slot takes the record away, and a worker without one can't be proven dead.
+        if (this.#engine.closing === null)
+          this.#open().catch((error: unknown) => log.recovery('%s', messageOf(error)));
         return new RecoveryError(
           'LEASE_LOST',
           'The worker record was removed from the storage; sign on again.',
@@ -254,18 +257,21 @@ export class Worker implements LeaseHolder {
   #checkSlot(record: StoredRecord | null): void {
     const holder = record?.get('holder');
     if (holder === undefined || holder === this.incarnation) return;
-    this.#onConflict(this.#conflicted(holder));
+    this.#conflicted(holder);
   }
 
+  /** Stops everything; returns the error to stop with. */
   #conflicted(holder: string): RecoveryError {
     const { slot } = this.#engine.settings;
-    this.#conflict = new RecoveryError(
+    const conflict = new RecoveryError(
       'SLOT_CONFLICT',
       `Another worker (${holder}) has taken the slot "${slot}". Two processes must never share one; this one has stopped.`,
       { details: { slot, holder } },
     );
+    this.#conflict = conflict;
     this.#engine.leases.delete(this);
-    return this.#conflict;
+    this.#onConflict(conflict);
+    return conflict;
   }
 }
 
