@@ -1,0 +1,178 @@
+/** A storage that worker processes share with the test, and what the test does with it behind their backs. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { afterAll, afterEach, expect } from 'vitest';
+import type { Recovery, RecoveryOptions, Storage, StoredRecord, TaskRecord } from '../../../src/index.js';
+import { recoveryOf } from '../../../src/runtime/create-recovery.js';
+import { systemProcessTable } from '../../../src/runtime/identity.js';
+import type { ProcessTable } from '../../../src/runtime/identity.js';
+import { redisStorage } from '../../../src/storage/redis.js';
+import { sqliteStorage } from '../../../src/storage/sqlite.js';
+import { startRedis, waitFor } from '../../support/redis-server.js';
+import type { RedisServer } from '../../support/redis-server.js';
+import { storedEvents, violations } from './invariants.js';
+import { WorkerProcess, endWorkers } from './worker-process.js';
+import type { Report, WorkerConfig } from './worker-process.js';
+
+export type Kind = 'sqlite' | 'redis';
+export const KINDS: readonly Kind[] = ['sqlite', 'redis'];
+/** Kill tests run this often. */
+export const ROUNDS: number = Number(process.env['REKINDLE_ROUNDS'] ?? 5);
+/** More than one, so that what spans partitions is met. */
+const PARTITIONS = 3;
+
+type WorkerOptions = Partial<WorkerConfig['recovery']> & { hold?: boolean; port?: number; under?: string[] };
+
+let shared: Promise<RedisServer> | null = null;
+let worlds: World[] = [];
+let count = 0;
+
+/** One namespace for one test. */
+export class World {
+  readonly storage: Storage;
+  /** Looks only: it never signs on as a worker. */
+  readonly observer: Recovery;
+  readonly namespace: string;
+  readonly folder: string = mkdtempSync(join(tmpdir(), 'rekindle-process-'));
+  /** False once the test has destroyed what is checked after each one. */
+  checked = true;
+  readonly #port: number | null;
+  readonly #opened: Recovery[] = [];
+  readonly #clients: Redis[] = [];
+
+  constructor(port: number | null) {
+    count += 1;
+    this.namespace = `test-${process.pid}-${count}`;
+    this.#port = port;
+    this.storage = this.open();
+    this.observer = this.recovery();
+    worlds.push(this);
+  }
+
+  get home(): string {
+    return `${this.namespace}:0`;
+  }
+
+  get partitions(): string[] {
+    return Array.from({ length: this.storage.partitions }, (_, index) => `${this.namespace}:${index}`);
+  }
+
+  get #file(): string {
+    return join(this.folder, 'store.db');
+  }
+
+  open(): Storage {
+    if (this.#port === null) return sqliteStorage(this.#file, { synchronous: 'OFF' });
+    const client = new Redis({ port: this.#port, retryStrategy: () => 50 });
+    this.#clients.push(client);
+    return redisStorage(client, { partitions: PARTITIONS });
+  }
+
+  /** A Recovery in the test's own process. */
+  recovery(options: Partial<RecoveryOptions> = {}, table: ProcessTable = systemProcessTable): Recovery {
+    const opened = recoveryOf({ namespace: this.namespace, storage: this.open(), ...options }, table);
+    this.#opened.push(opened);
+    return opened;
+  }
+
+  /** A new worker process, ready. `port` leads it to Redis through a proxy. */
+  async worker({ hold = false, port, under = [], ...recovery }: WorkerOptions = {}): Promise<WorkerProcess> {
+    const redis = { port: port ?? this.#port };
+    const storage = this.#port === null ? { sqlite: this.#file } : { redis, partitions: PARTITIONS };
+    const worker = new WorkerProcess({
+      storage,
+      recovery: { namespace: this.namespace, ...recovery },
+      journal: join(this.folder, 'journal'),
+      hold,
+      under,
+    });
+    await worker.heard({ type: 'ready' });
+    return worker;
+  }
+
+  /** What all workers have said, in order. */
+  journal(match: Report = {}): Report[] {
+    const lines = readFileSync(join(this.folder, 'journal'), 'utf8').trim().split('\n');
+    const reports: Report[] = lines.map((line) => JSON.parse(line));
+    return reports.filter((report) =>
+      Object.entries(match).every(([field, value]) => report[field] === value),
+    );
+  }
+
+  async task(id: string): Promise<TaskRecord> {
+    const task = await this.observer.tasks.get(id);
+    if (task === null) throw new Error(`There is no task "${id}".`);
+    return task;
+  }
+
+  /** The stored events of a task. */
+  async events(id: string): Promise<Record<string, string>[]> {
+    const events = await storedEvents(this.storage, this.partitions);
+    return events.filter((event) => event['task_id'] === id);
+  }
+
+  async checkpointNames(id: string): Promise<(string | null)[]> {
+    return (await this.observer.checkpoints.list(id)).map(({ name }) => name);
+  }
+
+  /** Resolves once the storage's own clock has passed a moment. */
+  async storageTimePasses(momentMs: number): Promise<void> {
+    await waitFor(
+      'the storage’s clock',
+      async () => (await this.storage.read(this.home, [])).nowMs > momentMs,
+    );
+  }
+
+  /** Writes over a worker's record. Returns the values that stood there. */
+  async editWorker(
+    incarnation: string | null,
+    fields: Record<string, string>,
+  ): Promise<Record<string, string>> {
+    const key = `w:${incarnation}`;
+    const { records } = await this.storage.read(this.home, [key]);
+    const record: StoredRecord = records[0] ?? new Map();
+    const expected = record.get('token');
+    if (expected === undefined) throw new Error(`There is no worker "${incarnation}".`);
+    count += 1;
+    const guard = { key, expect: expected, next: `${expected}.${count}` };
+    const { outcomes } = await this.storage.commit(this.home, [{ guard, set: [{ key, fields }] }]);
+    expect(outcomes).toMatchObject([{ status: 'applied' }]);
+    return Object.fromEntries(Object.keys(fields).map((field) => [field, record.get(field) ?? '']));
+  }
+
+  async end(): Promise<void> {
+    for (const recovery of this.#opened) await recovery.shutdown({ timeoutMs: 100 });
+    await this.storage.close();
+    for (const client of this.#clients) client.disconnect();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Makes a world: a file of its own, or a namespace on a server that the tests of a file share. */
+export async function makeWorld(kind: Kind, server?: RedisServer): Promise<World> {
+  if (kind === 'sqlite') return new World(null);
+  shared ??= server === undefined ? startRedis() : null;
+  return new World((server ?? (await shared))?.port ?? null);
+}
+
+async function endWorlds(): Promise<void> {
+  const ended = worlds;
+  worlds = [];
+  try {
+    expect(await endWorkers()).toEqual([]);
+    for (const world of ended) {
+      if (world.checked)
+        expect(await violations(world.storage, world.partitions, world.observer)).toEqual([]);
+    }
+  } finally {
+    for (const world of ended) await world.end();
+  }
+}
+
+/** Each test file calls this once: workers and worlds end with their test, the server with the file. */
+export function endWithEachTest(): void {
+  afterEach(endWorlds);
+  afterAll(async () => (await shared)?.stop());
+}
