@@ -72,7 +72,7 @@ describe('code in the documents', () => {
     await expect(done, `${file}:${line}`).resolves.toMatchObject({ stderr: '' });
   });
 
-  test('the blocks in TypeScript have the right types, and run', async () => {
+  test('the blocks in TypeScript have the right types', async () => {
     const folder = mkdtempSync(join(place, 'ts-'));
     const blocks = inLanguage('ts');
     expect(blocks.length).toBeGreaterThan(0);
@@ -84,16 +84,13 @@ describe('code in the documents', () => {
       strict: true,
       exactOptionalPropertyTypes: true,
       skipLibCheck: true,
+      noEmit: true,
       types: ['node'],
     };
     writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: names }));
     await execute(process.execPath, ['node_modules/typescript/bin/tsc', '-p', folder]).catch(
       (error: { stdout: string }) => expect.fail(error.stdout),
     );
-    for (const name of names) {
-      const built = join(folder, name.replace('.mts', '.mjs'));
-      await execute(process.execPath, [built], { timeout: 60_000 });
-    }
   });
 
   test('the Redis user in the documents has the rights that are needed, and no others', async () => {
