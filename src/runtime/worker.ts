@@ -8,10 +8,10 @@ import type { Draft } from '../state/draft.js';
 import { HASH_NAME, indexes, keys } from '../state/keys.js';
 import { RecordWriter, refusalError } from '../state/record-writer.js';
 import { fenceOf, makeToken } from '../state/token.js';
-import type { Batch, Fields, Outcome, StoredRecord } from '../storage/storage.js';
+import type { Batch, Fields, StoredRecord } from '../storage/storage.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
 import type { Engine } from './engine.js';
-import { notAfter } from './engine.js';
+import { assertOpen, notAfter } from './engine.js';
 import type { ProcessIdentity } from './identity.js';
 import type { LeaseHolder } from './lease-keeper.js';
 
@@ -81,6 +81,7 @@ export class Worker implements LeaseHolder {
 
   /** Takes the worker off the books, once it holds nothing any more. */
   async close(holdsNothing: boolean): Promise<void> {
+    await this.#opening?.catch(() => {});
     const writer = this.#writer;
     this.#engine.leases.delete(this);
     if (writer === null) return;
@@ -133,6 +134,7 @@ export class Worker implements LeaseHolder {
     let expect: string | null = null;
     let renewedMs = 0;
     for (let tries = 0; ; tries += 1) {
+      assertOpen(this.#engine);
       nonce = random.nonce();
       renewedMs = clock.monotonicMs();
       const { outcome } = await queue.commit(store.home, {
@@ -142,7 +144,8 @@ export class Worker implements LeaseHolder {
         index: [{ index: indexes.workers, id: this.incarnation, score: { fromNow: settings.leaseMs } }],
       });
       if (outcome.status === 'applied' || outcome.status === 'duplicate') break;
-      if (outcome.status === 'refused' || tries >= TRIES) throw refusalOrAway(outcome);
+      if (outcome.status === 'refused' || tries >= TRIES)
+        throw refusalError(outcome.status === 'conflict' ? { status: 'expired' } : outcome);
       // Nobody else writes this key: it is an earlier try whose outcome was unknown, or was restored from a snapshot.
       // And after a jump of the storage's clock the estimate was off; the answer has just put it right.
       if (outcome.status === 'conflict') expect = outcome.current;
@@ -191,9 +194,7 @@ export class Worker implements LeaseHolder {
         return new RecoveryError(
           'LEASE_LOST',
           'The worker record was removed from the storage; sign on again.',
-          {
-            retryable: true,
-          },
+          { retryable: true },
         );
       },
     };
@@ -217,9 +218,7 @@ export class Worker implements LeaseHolder {
     throw new RecoveryError(
       'STORAGE_UNAVAILABLE',
       'The namespace could not be opened; its meta record keeps changing.',
-      {
-        retryable: true,
-      },
+      { retryable: true },
     );
   }
 
@@ -230,6 +229,8 @@ export class Worker implements LeaseHolder {
     const key = keys.slot(slot);
     for (let tries = 0; tries < TRIES; tries += 1) {
       const { records } = await store.read(store.home, [key]);
+      // Whoever has begun to shut down must not take the slot from its successor.
+      assertOpen(this.#engine);
       const token = records[0]?.get(TOKEN_FIELD) ?? null;
       const holder = records[0]?.get('holder');
       // Signing on again after the storage lost our record: somebody else may have come in the meantime.
@@ -273,10 +274,6 @@ export class Worker implements LeaseHolder {
     this.#onConflict(conflict);
     return conflict;
   }
-}
-
-function refusalOrAway(outcome: Exclude<Outcome, { status: 'applied' | 'duplicate' }>): RecoveryError {
-  return refusalError(outcome.status === 'conflict' ? { status: 'expired' } : outcome);
 }
 
 /** Takes a worker's record and its index entry away. */
