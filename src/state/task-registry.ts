@@ -27,8 +27,13 @@ export interface TaskPage {
 /** How many tasks there are in each state. */
 export type TaskCounts = Readonly<Record<TaskStatus, number>>;
 
-interface Cursor {
-  readonly place: number;
+interface Place {
+  readonly partition: string;
+  readonly index: string;
+}
+
+/** The place is named, not numbered: a task name that comes up between two pages moves the numbers. */
+interface Cursor extends Place {
   readonly score: number;
   readonly id: string;
 }
@@ -44,17 +49,25 @@ const CHECKS = {
 function decodeCursor(text: string): Cursor {
   try {
     const value: unknown = JSON.parse(Buffer.from(text, 'base64url').toString());
-    const [place, score, id]: unknown[] = Array.isArray(value) ? value : [];
-    if (typeof place === 'number' && typeof score === 'number' && typeof id === 'string')
-      return { place, score, id };
+    const [partition, index, score, id]: unknown[] = Array.isArray(value) ? value : [];
+    const named = typeof partition === 'string' && typeof index === 'string';
+    if (named && typeof score === 'number' && typeof id === 'string') return { partition, index, score, id };
   } catch {
     // Answered below.
   }
-  throw new RecoveryError('INVALID_VALUE', 'This is no cursor of a task list. Start without one.');
+  throw foreignCursor();
 }
 
-function encodeCursor({ place, score, id }: Cursor): string {
-  return Buffer.from(JSON.stringify([place, score, id])).toString('base64url');
+function foreignCursor(): RecoveryError {
+  return new RecoveryError('INVALID_VALUE', 'This is no cursor of this task list. Start without one.');
+}
+
+function encodeCursor({ partition, index, score, id }: Cursor): string {
+  return Buffer.from(JSON.stringify([partition, index, score, id])).toString('base64url');
+}
+
+function isSame(a: Place, b: Place): boolean {
+  return a.partition === b.partition && a.index === b.index;
 }
 
 /** Looks at the tasks of a namespace. Reads indexes, never the whole keyspace. */
@@ -86,12 +99,12 @@ export class TaskRegistry {
     const limit = options.limit ?? 100;
     const places = await this.#places(options);
     const start = options.after === undefined ? null : decodeCursor(options.after);
+    const first = start === null ? 0 : places.findIndex((each) => isSame(each, start));
+    if (first < 0) throw foreignCursor();
     const tasks: TaskRecord[] = [];
-    for (let place = start?.place ?? 0; place < places.length; place += 1) {
-      const at = places[place];
-      if (at === undefined) break;
-      let after = start?.place === place ? { score: start.score, id: start.id } : undefined;
-      for (let ended = false; !ended; ) {
+    for (const at of places.slice(first)) {
+      let after = start !== null && isSame(at, start) ? { score: start.score, id: start.id } : undefined;
+      for (let ended = false; !ended;) {
         const wanted = limit - tasks.length;
         const query = { ...(after === undefined ? {} : { after }), limit: wanted };
         const { entries } = await this.#store.range(at.partition, at.index, query);
@@ -99,7 +112,7 @@ export class TaskRegistry {
         tasks.push(...(await this.#read(at.partition, ids)));
         after = entries.at(-1);
         if (after !== undefined && tasks.length >= limit)
-          return { tasks, next: encodeCursor({ place, ...after }) };
+          return { tasks, next: encodeCursor({ ...at, ...after }) };
         // A page can come out short by the tasks that can't be read; the index goes on behind it all the same.
         ended = entries.length < wanted;
       }
@@ -143,7 +156,7 @@ export class TaskRegistry {
     return names;
   }
 
-  async #places({ name, status }: ListOptions): Promise<{ partition: string; index: string }[]> {
+  async #places({ name, status }: ListOptions): Promise<Place[]> {
     const names = name === undefined ? await this.names() : [name];
     const statuses = status === undefined ? TASK_STATUSES : [status];
     return statuses.flatMap((state) =>
