@@ -90,6 +90,8 @@ export class SimProcess implements Peer {
       const { kind, code, reason } = event.details;
       wire.log(`${this.label} ${event.event} ${event.task_id} ${kind ?? ''} ${code ?? ''} ${reason ?? ''}`);
       if (this.clock.state === 'dead') return;
+      // What a supervisor does for a worker that says that it must stop.
+      if (kind === 'slot_conflict') this.crash(1_000);
       if (event.event === 'lease_lost') around.witness.lost(this, event.task_id ?? '', code);
       if (kind?.startsWith('corrupt') === true) around.witness.violations.add(`I6 alert ${kind}: ${reason}`);
     });

@@ -53,7 +53,8 @@ export class Witness {
     if (claimed && fence <= highest) this.violations.add(`I3 ${taskId} claimed by ${what}`);
     if (claimed && guard.expect === null && highest > 0)
       this.violations.add(`I4 ${taskId} is back, by ${what}`);
-    if (guard.next !== null && fence < highest) this.violations.add(`I4 zombie's write of ${taskId}, ${what}`);
+    if (guard.next !== null && fence < highest)
+      this.violations.add(`I4 zombie's write of ${taskId}, ${what}`);
     if (guard.expect !== null && ownerOf(guard.expect) !== ownerOf(current)) {
       this.violations.add(`I4 ${taskId} was written under a token that is over, ${what}`);
     }

@@ -152,7 +152,7 @@ export class World {
   /** A graceful stop in the middle; the next incarnation starts when it is over. */
   restart(worker: number, timeoutMs: number): void {
     const old = this.processes[worker];
-    if (old === null || old === undefined || old.clock.state !== 'awake') return;
+    if (old === null || old === undefined || old.clock.state !== 'awake' || old.closing !== null) return;
     void old.shutdown(timeoutMs).then(() => {
       if (old.clock.state === 'dead') return;
       this.#alive.delete(old.pid);
