@@ -1,9 +1,10 @@
-import { RecoveryError } from '../errors.js';
+import { isRecoveryError, RecoveryError } from '../errors.js';
 import { checkOptions, number, oneOf } from '../domain/check-options.js';
 import type { Check } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
 import { TASK_STATUSES } from '../domain/task.js';
 import type { TaskRecord, TaskStatus } from '../domain/task.js';
+import type { StoredRecord } from '../storage/storage.js';
 import { decodeHead } from './head.js';
 import { indexes, keys } from './keys.js';
 import type { Store } from './store.js';
@@ -168,15 +169,24 @@ export class TaskRegistry {
 
   async #read(partition: string, ids: readonly string[]): Promise<TaskRecord[]> {
     if (ids.length === 0) return [];
-    const { records } = await this.#store.read(partition, ids.map(keys.head));
-    return records.flatMap((record, index) => {
-      const id = ids[index];
-      if (record === null || id === undefined) return [];
-      try {
-        return [decodeHead(id, record).task];
-      } catch {
-        return [];
-      }
-    });
+    try {
+      const { records } = await this.#store.read(partition, ids.map(keys.head));
+      return records.flatMap((record, index) => readable(ids[index], record));
+    } catch (error) {
+      // A key of another type fails the whole read: then one by one.
+      if (!isRecoveryError(error, 'CORRUPT_RECORD') && !isRecoveryError(error, 'STORAGE_REFUSED'))
+        throw error;
+      if (ids.length === 1) return [];
+      return (await Promise.all(ids.map((id) => this.#read(partition, [id])))).flat();
+    }
+  }
+}
+
+function readable(id: string | undefined, record: StoredRecord | null): TaskRecord[] {
+  if (record === null || id === undefined) return [];
+  try {
+    return [decodeHead(id, record).task];
+  } catch {
+    return [];
   }
 }
