@@ -26,12 +26,12 @@ function decode(cursor: string, partitions: number): Positions {
   throw new RecoveryError('INVALID_VALUE', 'This is no event cursor of this namespace. Start without one.');
 }
 
-function truncated(): RecoveryEvent {
+function truncated(nowMs: number): RecoveryEvent {
   return {
     event: 'alert',
     task_id: null,
     name: null,
-    timestamp: Date.now(),
+    timestamp: nowMs,
     recovery: false,
     seq: null,
     cursor: null,
@@ -63,7 +63,7 @@ export async function* followEvents(
     let found = 0;
     for (const [index, partition] of store.partitions.entries()) {
       const page = await store.events(partition, positions[index] ?? null, PAGE);
-      if (page.truncated) yield truncated();
+      if (page.truncated) yield truncated(store.estimatedNowMs(partition));
       for (const { cursor, fields } of page.events) {
         if (ended()) return;
         positions[index] = cursor;
