@@ -48,6 +48,8 @@ export class RecoveryPlanner {
         if (decision === null || decision === undefined) continue;
         if (isDecision(decision)) return this.#finish(decision, strategy.name, passedOver);
         passedOver.push(`${strategy.name}: no valid decision`);
+        // An async one by mistake: what it rejects with must not end the process.
+        if (decision instanceof Promise) decision.catch(() => {});
       } catch (thrown) {
         passedOver.push(`${strategy.name}: ${messageOf(thrown)}`);
       }
