@@ -1,0 +1,60 @@
+import type { Checkpoint, TaskRecord, TaskSnapshot } from '../../src/domain/task.js';
+
+export const NOW_MS = 1_700_000_000_000;
+
+export function checkpointAt(progressPercent: number, change: Partial<Checkpoint> = {}): Checkpoint {
+  return {
+    name: 'parsed',
+    seq: 1,
+    automatic: false,
+    progressPercent,
+    stepDescription: null,
+    recoverableData: null,
+    databaseState: null,
+    createdAtMs: NOW_MS - 1_000,
+    ...change,
+  };
+}
+
+export function automaticAt(progressPercent: number): Checkpoint {
+  return checkpointAt(progressPercent, { name: null, seq: 0, automatic: true });
+}
+
+export function taskAt(progressPercent: number): TaskRecord {
+  return {
+    taskId: 't',
+    name: 'n',
+    status: 'orphaned',
+    priority: 0,
+    attempt: 1,
+    fence: 1,
+    owner: 'w',
+    leaseUntilMs: null,
+    progressPercent,
+    step: null,
+    description: null,
+    createdAtMs: NOW_MS - 10_000,
+    progressAtMs: NOW_MS - 1_000,
+    endedAtMs: null,
+    stuckSinceMs: null,
+    crashedAtMs: [],
+    orphanCause: 'lease_over',
+    error: null,
+  };
+}
+
+export function snapshotOf(change: Partial<TaskSnapshot> = {}): TaskSnapshot {
+  return {
+    task: taskAt(0),
+    cause: 'lease_over',
+    nowMs: NOW_MS,
+    crashedAtMs: [NOW_MS],
+    crashBudget: { count: 3, windowMs: 72 * 3_600_000 },
+    checkpoint: null,
+    automaticCheckpoint: null,
+    corruptCheckpoints: 0,
+    hasValidate: false,
+    validation: null,
+    ...change,
+  };
+}

@@ -1,0 +1,142 @@
+import { describe, expect, it } from 'vitest';
+import { INLINE_CHARACTERS } from '../../src/state/head.js';
+import { indexes, keys, priorityBase } from '../../src/state/keys.js';
+import { create, expectConsistent, hold, holder, HOME, taskInMemory } from './task-in-memory.js';
+
+async function running(recovered = false, priority = 0) {
+  const task = taskInMemory();
+  await create(task, holder('w1'), priority);
+  return { task, ...(await hold(task, holder('w1'), recovered)) };
+}
+
+const eventsOf = async ({ task }: Awaited<ReturnType<typeof running>>): Promise<(string | undefined)[]> =>
+  (await task.events()).slice(1).map(({ event }) => event);
+
+describe('LiveTask', () => {
+  it('renews lease and both indexes, and asks to see the control record', async () => {
+    const { task, live, write } = await running();
+    await task.clock.advance(400);
+    let observed: readonly string[] = [];
+    await write((draft) => (observed = live.renew(draft)));
+    const until = task.clock.wallMs() + 1_000;
+    expect(observed).toEqual([keys.control('t')]);
+    expect((await task.head()).task.leaseUntilMs).toBe(until);
+    expect(new Set((await task.scores()).values())).toEqual(new Set([until]));
+  });
+
+  it('progress keeps step and description until new ones come', async () => {
+    const { task, live, write } = await running();
+    await write((draft) => live.progress(draft, 10, 'one', 'first', 5));
+    await write((draft) => live.progress(draft, 20.5, null, null, 6));
+    expect((await task.head()).task).toMatchObject({
+      progressPercent: 20.5,
+      step: 'one',
+      description: 'first',
+      progressAtMs: 6,
+    });
+  });
+
+  it('a checkpoint is a record, a name reached, and progress', async () => {
+    const { task, live, write } = await running();
+    const seq = live.nextCheckpointSeq();
+    const text = {
+      name: 'a',
+      seq,
+      progressPercent: 30,
+      stepDescription: 'd',
+      dataText: '1',
+      stateText: '2',
+      createdAtMs: 9,
+    };
+    await write((draft) => live.automaticCheckpoint(draft, 20, null, 8));
+    await write((draft) => live.checkpoint(draft, text));
+    const head = await task.head();
+    expect(head).toMatchObject({ checkpointSeq: 1, automatic: null });
+    expect(head.task).toMatchObject({ progressPercent: 30, description: 'd', progressAtMs: 9 });
+    expect([...head.reached]).toEqual([['a', 1]]);
+    const { records } = await task.storage.read(HOME, [keys.checkpoint('t', 1)]);
+    expect(records[0]?.get('data')).toBe('1');
+  });
+
+  it('is stuck until it moves', async () => {
+    const { task, live, write } = await running();
+    await write((draft) => live.stuck(draft, 77));
+    expect(live.isStuck).toBe(true);
+    expect((await task.scores()).get(indexes.stuck('n'))).toBe(77);
+    await write((draft) => live.progress(draft, 1, null, null, 80));
+    expect((await task.head()).task.stuckSinceMs).toBeNull();
+    expect(live.isStuck).toBe(false);
+    await expectConsistent(task);
+  });
+
+  it.each([
+    ['undefined', { kind: 'none' as const }, 'none', null, false],
+    ['not storable', { kind: 'unstorable' as const }, 'unstorable', null, false],
+    ['short', { kind: 'text' as const, text: '"x"' }, 'inline', '"x"', false],
+    [
+      'at the limit',
+      { kind: 'text' as const, text: 'x'.repeat(INLINE_CHARACTERS) },
+      'inline',
+      'x'.repeat(INLINE_CHARACTERS),
+      false,
+    ],
+    ['long', { kind: 'text' as const, text: 'x'.repeat(INLINE_CHARACTERS + 1) }, 'record', null, true],
+  ])('keeps a result that is %s', async (_what, result, resultKind, inline, elsewhere) => {
+    const { task, live, write } = await running();
+    await write((draft) => live.complete(draft, result));
+    expect(await task.head()).toMatchObject({
+      resultKind,
+      result: inline,
+      task: { status: 'completed', progressPercent: 100 },
+    });
+    const { records } = await task.storage.read(HOME, [keys.result('t')]);
+    expect(records[0] !== null).toBe(elsewhere);
+    await expectConsistent(task);
+  });
+
+  it('ends with one event, or with two when it was recovered', async () => {
+    const plain = await running();
+    await plain.write((draft) => plain.live.complete(draft, { kind: 'none' }));
+    expect(await eventsOf(plain)).toEqual(['task_completed']);
+    const recovered = await running(true);
+    await recovered.write((draft) => recovered.live.complete(draft, { kind: 'none' }));
+    expect(await eventsOf(recovered)).toEqual(['recovery_completed', 'task_completed']);
+  });
+
+  it('fails with its error, but tells only name and code in events', async () => {
+    const set = await running(true);
+    await set.write((draft) => set.live.fail(draft, { name: 'TypeError', message: 'secret', code: 'E1' }));
+    expect((await set.task.head()).task).toMatchObject({ status: 'failed', error: { message: 'secret' } });
+    expect((await set.task.events()).slice(1)).toMatchObject([
+      { event: 'recovery_failed', error_name: 'TypeError', error_code: 'E1' },
+      { event: 'task_failed', error_name: 'TypeError', error_code: 'E1' },
+    ]);
+    expect(JSON.stringify(await set.task.events())).not.toContain('secret');
+    await expectConsistent(set.task);
+  });
+
+  it('is released into the queue at its priority, not as a crash', async () => {
+    const set = await running(false, 9);
+    await set.write((draft) => set.live.release(draft));
+    expect((await set.task.head()).task).toMatchObject({
+      status: 'orphaned',
+      orphanCause: 'released',
+      crashedAtMs: [],
+    });
+    expect(await set.task.scores()).toEqual(
+      new Map([[indexes.inState('orphaned', 'n'), priorityBase(9) + set.task.clock.wallMs()]]),
+    );
+    expect(await eventsOf(set)).toEqual(['task_released']);
+  });
+
+  it('restart voids checkpoints, progress and the automatic mark', async () => {
+    const { task, live, write } = await running();
+    await write((draft) => live.automaticCheckpoint(draft, 50, null, 1));
+    await write((draft) => live.restart(draft, 4));
+    expect(await task.head()).toMatchObject({
+      checkpointBase: 4,
+      automatic: null,
+      task: { progressPercent: 0 },
+    });
+  });
+});

@@ -1,0 +1,108 @@
+import { expect } from 'vitest';
+import { TASK_STATUSES } from '../../src/domain/task.js';
+import type { Plan } from '../../src/domain/task.js';
+import { Draft } from '../../src/state/draft.js';
+import { decodeHead } from '../../src/state/head.js';
+import type { Head } from '../../src/state/head.js';
+import { indexes, keys } from '../../src/state/keys.js';
+import { LiveTask } from '../../src/state/live-task.js';
+import { makeToken } from '../../src/state/token.js';
+import { createBatch } from '../../src/state/transitions.js';
+import type { Holder } from '../../src/state/transitions.js';
+import type { Batch, Outcome } from '../../src/storage/storage.js';
+import { plainStore } from './manual-storage.js';
+
+export const HOME = 'test:0';
+export const FOREVER: number = Number.MAX_SAFE_INTEGER;
+export const OWNERS: readonly string[] = ['w1', 'w2', 'w3'];
+
+export function holder(owner: string, fence = 10): Holder {
+  return { owner, leaseMs: 1_000, fence, nonce: `nonce-${owner}-${fence}`, notAfter: FOREVER };
+}
+
+export function plan(action: Plan['action'], reason = 'because'): Plan {
+  return { action, reason, evidence: {}, strategy: 's' };
+}
+
+/** One task "t" of name "n" on a memory storage, and ways to look at all that there is about it. */
+export function taskInMemory() {
+  const { storage, clock, store } = plainStore();
+  const commit = async (batch: Batch): Promise<Outcome> => {
+    const { outcomes } = await storage.commit(HOME, [batch]);
+    const [outcome] = outcomes;
+    if (outcome === undefined) throw new Error('no outcome');
+    return outcome;
+  };
+  const head = async (): Promise<Head> => {
+    const { records } = await storage.read(HOME, [keys.head('t')]);
+    if (!records[0]) throw new Error('no head');
+    return decodeHead('t', records[0]);
+  };
+  const scores = async (): Promise<Map<string, number>> => {
+    const names = [
+      ...TASK_STATUSES.map((status) => indexes.inState(status, 'n')),
+      ...OWNERS.map(indexes.held),
+      indexes.stuck('n'),
+      indexes.quarantined('n'),
+    ];
+    const found = new Map<string, number>();
+    for (const name of names) {
+      const { entries } = await storage.range(HOME, name, { limit: 10 });
+      for (const { score } of entries) found.set(name, score);
+    }
+    return found;
+  };
+  const events = async (): Promise<Record<string, string>[]> => {
+    const page = await storage.events(HOME, { after: null, limit: 1_000 });
+    return page.events.map(({ fields }) => Object.fromEntries(fields));
+  };
+  return { storage, clock, store, commit, head, scores, events };
+}
+
+export type TaskInMemory = ReturnType<typeof taskInMemory>;
+
+/** The chain of writes of a holder, without a queue. */
+export async function hold(task: TaskInMemory, by: Holder, recovered = false) {
+  const start = await task.head();
+  const live = new LiveTask({
+    taskId: 't',
+    name: 'n',
+    priority: start.task.priority,
+    attempt: start.task.attempt,
+    recovered,
+    owner: by.owner,
+    leaseMs: by.leaseMs,
+    eventSeq: start.eventSeq,
+    checkpointSeq: start.checkpointSeq,
+    hasAutomatic: start.automatic !== null,
+  });
+  let sequence = 0;
+  const write = async (change: (draft: Draft) => unknown): Promise<Outcome> => {
+    const draft = new Draft();
+    change(draft);
+    const guard = {
+      key: keys.head('t'),
+      expect: makeToken(by.fence, by.nonce, sequence),
+      next: makeToken(by.fence, by.nonce, sequence + 1),
+    };
+    sequence += 1;
+    return task.commit({ guard, ...draft.parts() });
+  };
+  return { live, write };
+}
+
+export async function create(task: TaskInMemory, by: Holder = holder('w1'), priority = 0): Promise<void> {
+  const outcome = await task.commit(createBatch({ taskId: 't', name: 'n', priority, inputText: '[1]' }, by));
+  expect(outcome.status).toBe('applied');
+}
+
+/** The task stands in the indexes that its head asks for, and in no others; its events are numbered without a gap. */
+export async function expectConsistent(task: TaskInMemory): Promise<void> {
+  const { task: record, eventSeq } = await task.head();
+  const wanted = new Set([indexes.inState(record.status, 'n')]);
+  if (record.status === 'processing') wanted.add(indexes.held(record.owner ?? ''));
+  if (record.stuckSinceMs !== null) wanted.add(indexes.stuck('n'));
+  expect(new Set((await task.scores()).keys())).toEqual(wanted);
+  const seqs = (await task.events()).map(({ seq }) => Number(seq));
+  expect(seqs).toEqual(Array.from({ length: eventSeq }, (_, index) => index + 1));
+}

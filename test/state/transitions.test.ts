@@ -1,0 +1,272 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { INLINE_CHARACTERS } from '../../src/state/head.js';
+import { indexes, keys, priorityBase } from '../../src/state/keys.js';
+import {
+  claimBatch,
+  createBatch,
+  deadLetterBatch,
+  KEPT_CRASHES,
+  orphanBatch,
+  quarantineBatch,
+} from '../../src/state/transitions.js';
+import type { Claim } from '../../src/state/transitions.js';
+import type { Batch } from '../../src/storage/storage.js';
+import {
+  create,
+  expectConsistent,
+  FOREVER,
+  hold,
+  holder,
+  HOME,
+  plan,
+  taskInMemory,
+} from './task-in-memory.js';
+import type { TaskInMemory } from './task-in-memory.js';
+
+const nothing = { resumeSeq: null, resumeName: null, resumePercent: 0 };
+
+async function claimOf(
+  task: TaskInMemory,
+  action: 'resume' | 'restart',
+  owner: string,
+  fence: number,
+): Promise<Batch> {
+  const head = await task.head();
+  const claim: Claim = { head, cause: 'lease_over', plan: plan(action), crashedAtMs: [5], ...nothing };
+  return claimBatch(claim, holder(owner, fence));
+}
+
+describe('create', () => {
+  it('makes head, lease and event in one batch', async () => {
+    const task = taskInMemory();
+    await create(task);
+    const now = task.clock.wallMs();
+    expect((await task.head()).task).toMatchObject({
+      status: 'processing',
+      owner: 'w1',
+      leaseUntilMs: now + 1_000,
+      fence: 10,
+    });
+    expect(await task.scores()).toEqual(
+      new Map([
+        [indexes.inState('processing', 'n'), now + 1_000],
+        [indexes.held('w1'), now + 1_000],
+      ]),
+    );
+    expect(await task.events()).toMatchObject([
+      { event: 'task_started', seq: '1', attempt: '1', recovery: 'false' },
+    ]);
+  });
+
+  it('happens once: another create conflicts, the same one is a duplicate, a late one is expired', async () => {
+    const task = taskInMemory();
+    await create(task);
+    const make = (owner: string, notAfter: number): Batch =>
+      createBatch({ taskId: 't', name: 'n', priority: 0, inputText: '[]' }, { ...holder(owner), notAfter });
+    expect(await task.commit(make('w2', FOREVER))).toMatchObject({ status: 'conflict' });
+    expect(await task.commit(make('w1', FOREVER))).toMatchObject({ status: 'duplicate' });
+    expect(await task.commit(make('w2', task.clock.wallMs() - 1))).toMatchObject({ status: 'expired' });
+    expect(await task.events()).toHaveLength(1);
+  });
+
+  it('keeps a long input in a record of its own', async () => {
+    const task = taskInMemory();
+    const inputText = JSON.stringify(['x'.repeat(INLINE_CHARACTERS)]);
+    await task.commit(createBatch({ taskId: 't', name: 'n', priority: 0, inputText }, holder('w1')));
+    expect((await task.head()).input).toBeNull();
+    const { records } = await task.storage.read(HOME, [keys.input('t')]);
+    expect(records[0]?.get('data')).toBe(inputText);
+  });
+});
+
+describe('orphan', () => {
+  it('goes into the queue by priority, and voids the token of its owner', async () => {
+    const task = taskInMemory();
+    await create(task, holder('w1'), 7);
+    const { write } = await hold(task, holder('w1'));
+    expect(await task.commit(orphanBatch(await task.head(), 'owner_dead', 'x', FOREVER))).toMatchObject({
+      status: 'applied',
+    });
+    expect(await task.scores()).toEqual(
+      new Map([[indexes.inState('orphaned', 'n'), priorityBase(7) + task.clock.wallMs()]]),
+    );
+    expect((await task.head()).task).toMatchObject({
+      status: 'orphaned',
+      orphanCause: 'owner_dead',
+      fence: 10,
+    });
+    expect(await write((draft) => draft.set(keys.head('t'), { progress: '5' }))).toMatchObject({
+      status: 'conflict',
+    });
+  });
+});
+
+describe('claim', () => {
+  it('has one winner of two', async () => {
+    const task = taskInMemory();
+    await create(task);
+    const [a, b] = [await claimOf(task, 'resume', 'w2', 11), await claimOf(task, 'resume', 'w3', 11)];
+    const { outcomes } = await task.storage.commit(HOME, [a]);
+    expect(outcomes[0]?.status).toBe('applied');
+    expect(await task.commit(b)).toMatchObject({ status: 'conflict' });
+    expect((await task.head()).task).toMatchObject({ owner: 'w2', attempt: 2, fence: 11, crashedAtMs: [5] });
+    await expectConsistent(task);
+  });
+
+  it('tells of a resume, and of its checkpoint; a clean restart starts at nothing', async () => {
+    const task = taskInMemory();
+    await create(task);
+    const head = await task.head();
+    const resumed = { resumeSeq: 3, resumeName: 'parsed', resumePercent: 40 };
+    const claim: Claim = {
+      head,
+      cause: 'slot_taken_over',
+      plan: plan('resume', 'why'),
+      crashedAtMs: [],
+      ...resumed,
+    };
+    await task.commit(claimBatch(claim, holder('w2', 11)));
+    expect((await task.events()).slice(1)).toMatchObject([
+      {
+        event: 'recovery_started',
+        seq: '2',
+        cause: 'slot_taken_over',
+        decision: 'resume',
+        reason: 'why',
+        recovery: 'true',
+      },
+      {
+        event: 'processing_resumed',
+        seq: '3',
+        checkpoint: 'parsed',
+        checkpoint_seq: '3',
+        progress_percent: '40',
+      },
+    ]);
+    await task.commit(await claimOf(task, 'restart', 'w3', 12));
+    expect((await task.events()).slice(3)).toMatchObject([{ event: 'recovery_started', seq: '4' }]);
+    expect((await task.head()).task).toMatchObject({ progressPercent: 0, attempt: 3 });
+  });
+
+  it('keeps a bounded number of crashes, the newest', async () => {
+    const task = taskInMemory();
+    await create(task);
+    const crashedAtMs = Array.from({ length: KEPT_CRASHES + 20 }, (_, index) => index);
+    const claim: Claim = {
+      head: await task.head(),
+      cause: 'lease_over',
+      plan: plan('resume'),
+      crashedAtMs,
+      ...nothing,
+    };
+    await task.commit(claimBatch(claim, holder('w2', 11)));
+    expect((await task.head()).task.crashedAtMs).toEqual(crashedAtMs.slice(20));
+  });
+});
+
+describe('giving up', () => {
+  it('dead letter: with its evidence, out of every queue', async () => {
+    const task = taskInMemory();
+    await create(task);
+    const error = { name: 'E', message: 'too often', code: 'TASK_DEAD_LETTER' };
+    const evidence = {
+      plan: plan('dead_letter', 'too often'),
+      crashedAtMs: [1, 2],
+      error,
+      nonce: 'x',
+      notAfter: FOREVER,
+    };
+    await task.commit(deadLetterBatch(await task.head(), evidence));
+    expect((await task.head()).task).toMatchObject({
+      status: 'dead_letter',
+      error,
+      crashedAtMs: [1, 2],
+      endedAtMs: task.clock.wallMs(),
+    });
+    expect((await task.events()).at(-1)).toMatchObject({
+      event: 'dead_lettered',
+      reason: 'too often',
+      crashes: '2',
+    });
+    await expectConsistent(task);
+  });
+
+  it('quarantine: takes the task out of the queues and keeps the reason, once', async () => {
+    const task = taskInMemory();
+    await create(task);
+    const batch = quarantineBatch({ taskId: 't', name: 'n', owner: 'w1', reason: 'broken' }, 'x', FOREVER);
+    expect(await task.commit(batch)).toMatchObject({ status: 'applied' });
+    expect([...(await task.scores()).keys()]).toEqual([indexes.quarantined('n')]);
+    const { records } = await task.storage.read(HOME, [keys.quarantine('t')]);
+    expect(records[0]?.get('reason')).toBe('broken');
+  });
+});
+
+type Step =
+  | 'orphan'
+  | 'resume'
+  | 'restart'
+  | 'bury'
+  | 'release'
+  | 'complete'
+  | 'fail'
+  | 'stuck'
+  | 'progress'
+  | 'checkpoint';
+
+it('property: after any walk through the states, indexes and events agree with the head, and the fence rises', async () => {
+  const step = fc.constantFrom<Step>(
+    'orphan',
+    'resume',
+    'restart',
+    'bury',
+    'release',
+    'complete',
+    'fail',
+    'stuck',
+    'progress',
+    'checkpoint',
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 15 }), async (walk) => {
+      const task = taskInMemory();
+      await create(task);
+      let mine = await hold(task, holder('w1'));
+      let fence = 10;
+      for (const each of walk) {
+        await task.clock.advance(7);
+        const head = await task.head();
+        const running = head.task.status === 'processing';
+        const { live, write } = mine;
+        const ended = head.task.endedAtMs !== null;
+        if (each === 'orphan' && running)
+          await task.commit(orphanBatch(head, 'lease_over', `o${fence}`, FOREVER));
+        if ((each === 'resume' || each === 'restart') && (!ended || head.task.status === 'failed')) {
+          fence += 1;
+          const by = holder(`w${(fence % 3) + 1}`, fence);
+          await task.commit(await claimOf(task, each, by.owner, fence));
+          mine = await hold(task, by, true);
+        }
+        const error = { name: 'E', message: 'm', code: null };
+        const bury = {
+          plan: plan('dead_letter'),
+          crashedAtMs: [1],
+          error,
+          nonce: `d${fence}`,
+          notAfter: FOREVER,
+        };
+        if (each === 'bury' && !ended) await task.commit(deadLetterBatch(head, bury));
+        if (running && each === 'release') await write((draft) => live.release(draft));
+        if (running && each === 'complete') await write((draft) => live.complete(draft, { kind: 'none' }));
+        if (running && each === 'fail') await write((draft) => live.fail(draft, error));
+        if (running && each === 'stuck' && !live.isStuck) await write((draft) => live.stuck(draft, 3));
+        if (running && each === 'progress') await write((draft) => live.progress(draft, 10, null, null, 4));
+        if (running && each === 'checkpoint') await write((draft) => live.event(draft, 'checkpoint_created'));
+        await expectConsistent(task);
+        expect((await task.head()).task.fence).toBe(fence);
+      }
+    }),
+    { numRuns: 60 },
+  );
+});
