@@ -70,7 +70,7 @@ export class SimProcess implements Peer {
           clock: this.clock,
           random: seededRandom(this.label, wire.fraction),
           leaseMs: LEASE_MS,
-          sweepIntervalMs: LEASE_MS,
+          sweepIntervalMs: 2 * LEASE_MS,
           maxCrashes: 50,
           optionalEvents: ['checkpoint_created'],
           ...options,

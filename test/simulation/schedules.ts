@@ -75,6 +75,20 @@ export function schedules(options: ScheduleOptions = {}): fc.Arbitrary<Scenario>
   );
 }
 
+/** One scenario for each of the first `calls` storage calls of worker 0, with that fault added there. */
+export function atEachCall(base: Scenario, calls: number, kind: FaultKind, ms: number): Scenario[] {
+  return Array.from({ length: calls }, (_, index) => ({
+    ...base,
+    faults: [...base.faults, { worker: 0, call: index + 1, kind, ms }],
+  }));
+}
+
+/** How many storage calls worker 0 makes until all is done. */
+export async function callsOf(scenario: Scenario): Promise<number> {
+  const { calls } = await simulate(scenario);
+  return calls[0] ?? 0;
+}
+
 /** How many runs a property gets; `REKINDLE_ROUNDS` multiplies it. */
 export function rounds(count: number): number {
   return count * Math.max(1, Number(process.env['REKINDLE_ROUNDS'] ?? 1));

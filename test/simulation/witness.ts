@@ -84,7 +84,11 @@ export class Witness {
     }
     const execution = { taskId, fence, peer, signal };
     this.#running.add(execution);
-    this.starts.set(taskId, (this.starts.get(taskId) ?? 0) + 1);
+    const starts = (this.starts.get(taskId) ?? 0) + 1;
+    this.starts.set(taskId, starts);
+    if (ctx.name === 'poison' && starts > POISON_BUDGET) {
+      this.violations.add(`I13 ${taskId} takes another process down; its budget is ${POISON_BUDGET}`);
+    }
     const alive = (): boolean => peer.clock.state !== 'dead';
     return {
       effect: (done) => {
@@ -121,10 +125,6 @@ export class Witness {
     const expected = job.kind === 'poison' ? 'dead_letter' : expectedResult(job);
     if (!isDeepStrictEqual(result, expected)) {
       this.violations.add(`I12 ${job.id} came to ${JSON.stringify(result)}, not ${JSON.stringify(expected)}`);
-    }
-    const starts = this.starts.get(job.id) ?? 0;
-    if (job.kind === 'poison' && starts > POISON_BUDGET) {
-      this.violations.add(`I13 ${job.id} took ${starts} processes down, its budget is ${POISON_BUDGET}`);
     }
   }
 }
