@@ -26,18 +26,18 @@ function newTemp(): string {
 
 function run(
   args: readonly string[],
-  options: { env?: NodeJS.ProcessEnv; interruptAt?: string } = {},
+  options: { env?: NodeJS.ProcessEnv; at?: string; act?: (pid: number) => void } = {},
 ): Promise<Ended> {
   const env = { ...process.env, TMPDIR: newTemp(), ...options.env };
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
-  let interrupted = false;
+  let acted = false;
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => {
       output += chunk.toString();
-      if (options.interruptAt === undefined || interrupted || !output.includes(options.interruptAt)) return;
-      interrupted = true;
-      child.kill('SIGINT');
+      if (options.at === undefined || acted || !output.includes(options.at)) return;
+      acted = true;
+      options.act?.(child.pid ?? 0);
     });
   }
   return new Promise((resolve, reject) => {
@@ -120,6 +120,18 @@ describe('demo', () => {
     expect(readdirSync(temp)).toEqual([]);
   });
 
+  test('a document that cannot be processed is told, and the demo fails', async () => {
+    const folder = documentsIn(mkdtempSync(join(place, 'documents-')), 40);
+    // The last one in the order of names: taken away while the first ones are worked on.
+    writeFileSync(join(folder, '~last.md'), 'soon gone');
+    const act = (): void => rmSync(join(folder, '~last.md'));
+    const { code, output } = await run([DEMO, folder], { at: 'first worker', act });
+    expect(figure(output, 'documents lost')).toBe(1);
+    expect(output).toMatch(/failed: ~last\.md: ENOENT/);
+    expect(code).toBe(1);
+    expect(readdirSync(temp)).toEqual([]);
+  });
+
   test('an empty folder, a missing one and a file are told apart', async () => {
     const empty = mkdtempSync(join(place, 'empty-'));
     const cases = [
@@ -147,7 +159,10 @@ describe('demo', () => {
     'SIGINT ends it and leaves nothing behind $flags',
     async ({ flags }) => {
       const folder = documentsIn(mkdtempSync(join(place, 'documents-')), 200);
-      const { code, output } = await run([DEMO, ...flags, folder], { interruptAt: 'first worker' });
+      const { code, output } = await run([DEMO, ...flags, folder], {
+        at: 'first worker',
+        act: (pid) => process.kill(pid, 'SIGINT'),
+      });
       expect(code).toBe(130);
       expect(readdirSync(temp)).toEqual([]);
       const redis = /redis-server {2}pid (\d+)/.exec(output)?.[1];
