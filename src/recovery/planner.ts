@@ -49,7 +49,7 @@ export class RecoveryPlanner {
         if (isDecision(decision)) return this.#finish(decision, strategy.name, passedOver);
         passedOver.push(`${strategy.name}: no valid decision`);
         // An async one by mistake: what it rejects with must not end the process.
-        if (decision instanceof Promise) decision.catch(() => {});
+        Promise.resolve<unknown>(decision).catch(() => {});
       } catch (thrown) {
         passedOver.push(`${strategy.name}: ${messageOf(thrown)}`);
       }
