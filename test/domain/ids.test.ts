@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { checkId, MAX_ID_LENGTH } from '../../src/domain/ids.js';
 
@@ -34,7 +34,7 @@ describe('ids', () => {
   it('property: accepts exactly what the rule says', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 300 }), (id) => {
-        const plain = [...id].every((character) => {
+        const plain = Array.from(id).every((character) => {
           const code = character.codePointAt(0) ?? 0;
           return code > 0x1f && code !== 0x7f && character !== '{' && character !== '}';
         });

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Decision, RecoveryStrategy, TaskSnapshot } from '../../src/domain/task.js';
 import { RecoveryPlanner } from '../../src/recovery/planner.js';
@@ -15,7 +15,9 @@ function deepFrozen<T>(value: T): T {
 
 function says(name: string, decide: () => unknown): RecoveryStrategy {
   // What a user without types may give.
-  return Object.assign({ name }, { decide: decide as () => Decision | null });
+  const strategy: RecoveryStrategy = { name, decide: () => null };
+  Reflect.set(strategy, 'decide', decide);
+  return strategy;
 }
 
 const snapshots: fc.Arbitrary<TaskSnapshot> = fc

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { TaskSnapshot } from '../../src/domain/task.js';
 import { RecoveryPlanner } from '../../src/recovery/planner.js';

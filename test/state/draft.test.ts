@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Draft } from '../../src/state/draft.js';
 
@@ -68,8 +68,9 @@ describe('Draft', () => {
         const after = new Map(before);
         for (const { fields } of unset) for (const field of fields) after.delete(field);
         for (const { fields } of set)
-          for (const [field, value] of Object.entries(fields)) after.set(field, String(value));
-        expect(new Map([...after].toSorted())).toEqual(new Map([...model].toSorted()));
+          for (const [field, value] of Object.entries(fields))
+            after.set(field, typeof value === 'string' ? value : '?');
+        expect(Object.fromEntries(after)).toEqual(Object.fromEntries(model));
       }),
     );
   });

@@ -65,10 +65,12 @@ describe('followEvents', () => {
     const { store, clock } = plainStore(3);
     for (const [index, id] of ['a', 'b', 'c', 'd', 'e', 'f'].entries()) await append(store, index % 3, id);
     const all = await readAll(store, clock);
-    expect(ids(all).toSorted()).toEqual(['a', 'b', 'c', 'd', 'e', 'f']);
+    expect(new Set(ids(all))).toEqual(new Set(['a', 'b', 'c', 'd', 'e', 'f']));
+    expect(all).toHaveLength(6);
     for (const [index, event] of all.entries()) {
       const rest = await readAll(store, clock, event.cursor ?? undefined);
-      expect([...ids(all.slice(0, index + 1)), ...ids(rest)].toSorted()).toEqual(ids(all).toSorted());
+      expect(new Set([...ids(all.slice(0, index + 1)), ...ids(rest)])).toEqual(new Set(ids(all)));
+      expect(rest).toHaveLength(all.length - index - 1);
     }
     await append(store, 1, 'g');
     expect(ids(await readAll(store, clock, all.at(-1)?.cursor ?? undefined))).toEqual(['g']);

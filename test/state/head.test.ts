@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isRecoveryError } from '../../src/errors.js';
 import { decodeHead } from '../../src/state/head.js';

@@ -9,7 +9,8 @@ import { LiveTask } from '../../src/state/live-task.js';
 import { makeToken } from '../../src/state/token.js';
 import { createBatch } from '../../src/state/transitions.js';
 import type { Holder } from '../../src/state/transitions.js';
-import type { Batch, Outcome } from '../../src/storage/storage.js';
+import type { Batch, Outcome, Storage } from '../../src/storage/storage.js';
+import type { ManualClock } from '../support/manual-clock.js';
 import { plainStore } from './manual-storage.js';
 
 export const HOME = 'test:0';
@@ -24,9 +25,19 @@ export function plan(action: Plan['action'], reason = 'because'): Plan {
   return { action, reason, evidence: {}, strategy: 's' };
 }
 
+export interface TaskInMemory {
+  readonly storage: Storage;
+  readonly clock: ManualClock;
+  readonly commit: (batch: Batch) => Promise<Outcome>;
+  readonly head: () => Promise<Head>;
+  /** The task's score in each index that it stands in. */
+  readonly scores: () => Promise<Map<string, number>>;
+  readonly events: () => Promise<Record<string, string>[]>;
+}
+
 /** One task "t" of name "n" on a memory storage, and ways to look at all that there is about it. */
-export function taskInMemory() {
-  const { storage, clock, store } = plainStore();
+export function taskInMemory(): TaskInMemory {
+  const { storage, clock } = plainStore();
   const commit = async (batch: Batch): Promise<Outcome> => {
     const { outcomes } = await storage.commit(HOME, [batch]);
     const [outcome] = outcomes;
@@ -56,13 +67,15 @@ export function taskInMemory() {
     const page = await storage.events(HOME, { after: null, limit: 1_000 });
     return page.events.map(({ fields }) => Object.fromEntries(fields));
   };
-  return { storage, clock, store, commit, head, scores, events };
+  return { storage, clock, commit, head, scores, events };
 }
 
-export type TaskInMemory = ReturnType<typeof taskInMemory>;
-
 /** The chain of writes of a holder, without a queue. */
-export async function hold(task: TaskInMemory, by: Holder, recovered = false) {
+export async function hold(
+  task: TaskInMemory,
+  by: Holder,
+  recovered = false,
+): Promise<{ live: LiveTask; write: (change: (draft: Draft) => unknown) => Promise<Outcome> }> {
   const start = await task.head();
   const live = new LiveTask({
     taskId: 't',

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { RecoveryError } from '../../src/errors.js';
 import { TASK_STATUSES } from '../../src/domain/task.js';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { INLINE_CHARACTERS } from '../../src/state/head.js';
 import { indexes, keys, priorityBase } from '../../src/state/keys.js';
