@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { isRecoveryError, RecoveryError } from '../errors.js';
 import { fromJsonText } from '../domain/json.js';
+import { isObject } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
 import type { Checkpoint } from '../domain/task.js';
 import type { Fields, StoredRecord } from '../storage/storage.js';
@@ -20,36 +21,35 @@ export interface CheckpointText {
   readonly createdAtMs: number;
 }
 
-const FIELDS = ['seq', 'name', 'percent', 'at', 'step', 'data', 'state'] as const;
+/** One field holds it all: its parts are written and read together only, and fields are what a write costs. */
+const FIELD = 'data';
 
-function checksum(values: readonly string[]): string {
-  return crc32(values.join('\0')).toString(36);
+function checksum(text: string): string {
+  return crc32(text).toString(36);
 }
 
-/** The fields of a checkpoint's record. All are always written: the records form a ring, and nothing old may stay. */
+/** The field of a checkpoint's record: a checksum, and JSON around the author's own, which is left as it is. */
 export function encodeCheckpoint(checkpoint: CheckpointText): Fields {
-  const seq = String(checkpoint.seq);
-  const percent = String(checkpoint.progressPercent);
-  const at = String(checkpoint.createdAtMs);
-  const step = checkpoint.stepDescription === null ? '' : `=${checkpoint.stepDescription}`;
-  const { name, dataText: data, stateText: state } = checkpoint;
-  return {
-    seq,
-    name,
-    percent,
-    at,
-    step,
-    data,
-    state,
-    sum: checksum([seq, name, percent, at, step, data, state]),
-  };
+  const { name, seq, progressPercent, stepDescription, createdAtMs, dataText, stateText } = checkpoint;
+  const step = stepDescription === null ? 'null' : JSON.stringify(stepDescription);
+  const text =
+    `{"seq":${seq},"name":${JSON.stringify(name)},"percent":${progressPercent},"at":${createdAtMs},` +
+    `"step":${step},"data":${dataText},"state":${stateText}}`;
+  return { [FIELD]: `${checksum(text)} ${text}` };
 }
 
-/** @throws `CORRUPT_RECORD` when a part is missing or the checksum does not fit */
+function parsed(stored: string): Readonly<Record<string, unknown>> | null {
+  const space = stored.indexOf(' ');
+  const text = stored.slice(space + 1);
+  if (stored.slice(0, Math.max(0, space)) !== checksum(text)) return null;
+  const value = fromJsonText(text, 'a checkpoint');
+  return isObject(value) ? value : null;
+}
+
+/** @throws `CORRUPT_RECORD` when it is missing or does not fit its checksum */
 export function decodeCheckpoint(taskId: string, seq: number, record: StoredRecord | null): Checkpoint {
-  const values = FIELDS.map((field) => record?.get(field) ?? '');
-  const [storedSeq = '', name = '', percent = '', at = '', step = '', data = '', state = ''] = values;
-  if (record?.get('sum') !== checksum(values) || storedSeq !== String(seq)) {
+  const found = parsed(record?.get(FIELD) ?? '');
+  if (found === null || found['seq'] !== seq) {
     throw new RecoveryError(
       'CORRUPT_RECORD',
       `Checkpoint ${seq} of task "${taskId}" does not fit its checksum.`,
@@ -58,9 +58,17 @@ export function decodeCheckpoint(taskId: string, seq: number, record: StoredReco
       },
     );
   }
-  const stepDescription = step.startsWith('=') ? step.slice(1) : null;
-  const text = { name, seq, progressPercent: Number(percent), stepDescription, createdAtMs: Number(at) };
-  return checkpointOf({ ...text, dataText: data, stateText: state }, taskId);
+  const { name, percent, at, step, data, state } = found;
+  return {
+    name: typeof name === 'string' ? name : null,
+    seq,
+    automatic: false,
+    progressPercent: Number(percent),
+    stepDescription: typeof step === 'string' ? step : null,
+    recoverableData: data,
+    databaseState: state,
+    createdAtMs: Number(at),
+  };
 }
 
 /** A checkpoint with its data as values. @throws `CORRUPT_RECORD` */

@@ -1,5 +1,8 @@
 /**
- * Group commit. One call is in flight a partition; while it is out the next list fills.
+ * Group commit: while calls are out, the next list fills. On a storage that blocks its caller one call is in flight a
+ * partition, else two: the storage works on one while this process makes the other. They may be applied in either
+ * order, and that is no loss: a source has one batch on its way at most, so what one writer writes stays in order, and
+ * whoever needs another one's write awaits it first.
  *
  * 1. A batch is frozen when it is first sent: until its outcome is known it is sent again as it was. (A retry that
  *    has grown meanwhile is answered `duplicate`, and what it grew by is lost.)
@@ -28,6 +31,8 @@ export interface BatchSource {
 
 const MAX_BATCHES = 256;
 const MAX_CHARACTERS = 1024 * 1024;
+/** Up to this many batches go in one call; more are spread over the calls in flight, or these would take turns. */
+const SMALL_CALL = 8;
 const FIRST_RETRY_MS = 10;
 const LONGEST_RETRY_MS = 1_000;
 
@@ -54,8 +59,14 @@ class Lane {
   #waiting: BatchSource[] = [];
   /** Sent, outcome unknown: they go again before anything else. */
   #unsettled: BatchSource[] = [];
-  #busy = false;
+  /** Calls that are out, and the batches in them. */
+  #calls = 0;
+  #outside = 0;
+  readonly #mostCalls: number;
+  /** The next call is about to be made. */
+  #scheduled = false;
   #closed = false;
+  /** Set in the pause after a failed call: nothing is sent then. */
   #cancelRetry: (() => void) | null = null;
   #retryMs = FIRST_RETRY_MS;
 
@@ -63,10 +74,15 @@ class Lane {
     this.#store = store;
     this.#partition = partition;
     this.#idle = idle;
+    this.#mostCalls = store.storage.blocking === true ? 1 : 2;
   }
 
   get empty(): boolean {
-    return !this.#busy;
+    return this.#calls === 0 && this.#inside === 0;
+  }
+
+  get #inside(): number {
+    return this.#unsettled.length + this.#urgent.length + this.#waiting.length;
   }
 
   /** Nothing is sent any more; whoever waits is told. */
@@ -84,25 +100,39 @@ class Lane {
       return;
     }
     (source.urgent ? this.#urgent : this.#waiting).push(source);
-    if (this.#busy) return;
-    this.#busy = true;
-    this.#soon();
+    this.#next();
   }
 
-  #soon(): void {
+  /** Makes a call in a moment, if there is something to send and a call to spare. */
+  #next(): void {
+    if (this.#scheduled || this.#cancelRetry !== null || this.#calls >= this.#mostCalls) return;
+    if (this.#inside === 0) {
+      if (this.#calls === 0) this.#idle();
+      return;
+    }
+    this.#scheduled = true;
     // Whoever was just answered gets the chance to join; on a blocking storage that takes a turn of the event loop.
-    if (this.#store.storage.blocking === true) this.#store.clock.defer(() => void this.#send());
-    else queueMicrotask(() => void this.#send());
+    if (this.#store.storage.blocking === true) this.#store.clock.defer(this.#sendNow);
+    else queueMicrotask(this.#sendNow);
   }
+
+  readonly #sendNow = (): void => {
+    this.#scheduled = false;
+    if (this.#cancelRetry !== null) return;
+    const sources = this.#take();
+    if (sources.length > 0) void this.#send(sources);
+    this.#next();
+  };
 
   #take(): BatchSource[] {
     const taken: BatchSource[] = [];
+    const share = Math.ceil((this.#inside + this.#outside) / this.#mostCalls);
+    const most = Math.min(MAX_BATCHES, Math.max(SMALL_CALL, share));
     let characters = 0;
     for (const list of [this.#unsettled, this.#urgent, this.#waiting]) {
       let used = 0;
       for (const source of list) {
-        if (taken.length >= MAX_BATCHES || (characters > 0 && characters + source.size > MAX_CHARACTERS))
-          break;
+        if (taken.length >= most || (characters > 0 && characters + source.size > MAX_CHARACTERS)) break;
         used += 1;
         if (source.abandoned) {
           source.fail(notAnswered());
@@ -116,20 +146,20 @@ class Lane {
     return taken;
   }
 
-  async #send(): Promise<void> {
-    const sources = this.#take();
-    if (sources.length > 0) {
+  async #send(sources: readonly BatchSource[]): Promise<void> {
+    this.#calls += 1;
+    this.#outside += sources.length;
+    try {
       const batches = sources.map((source) => source.freeze());
-      try {
-        this.#settle(sources, await this.#store.commit(this.#partition, batches));
-        this.#retryMs = FIRST_RETRY_MS;
-      } catch (thrown) {
-        if (this.#failed(sources, asError(thrown))) return;
-      }
+      const reply = await this.#store.commit(this.#partition, batches);
+      this.#retryMs = FIRST_RETRY_MS;
+      this.#settle(sources, reply);
+    } catch (thrown) {
+      this.#failed(sources, asError(thrown));
     }
-    if (this.#urgent.length + this.#waiting.length + this.#unsettled.length > 0) return this.#soon();
-    this.#busy = false;
-    this.#idle();
+    this.#calls -= 1;
+    this.#outside -= sources.length;
+    this.#next();
   }
 
   #settle(sources: readonly BatchSource[], reply: CommitReply): void {
@@ -140,18 +170,22 @@ class Lane {
     }
   }
 
-  /** True when the sources will be sent again after a pause. */
-  #failed(sources: readonly BatchSource[], error: RecoveryError): boolean {
+  /** Keeps what is of use for another try, after a pause. */
+  #failed(sources: readonly BatchSource[], error: RecoveryError): void {
     log.queue('commit of %d batches to %s failed: %s', sources.length, this.#partition, error.code);
     const again = error.retryable && !this.#closed ? sources.filter((source) => !source.abandoned) : [];
     for (const source of sources) {
       if (!again.includes(source)) source.fail(error);
     }
-    if (again.length === 0) return false;
-    this.#unsettled = [...again, ...this.#unsettled];
-    this.#cancelRetry = this.#store.clock.schedule(this.#retryMs, () => void this.#send(), true);
+    if (again.length === 0) return;
+    this.#unsettled.push(...again);
+    if (this.#cancelRetry !== null) return;
+    const retry = (): void => {
+      this.#cancelRetry = null;
+      this.#next();
+    };
+    this.#cancelRetry = this.#store.clock.schedule(this.#retryMs, retry, true);
     this.#retryMs = Math.min(LONGEST_RETRY_MS, this.#retryMs * 2);
-    return true;
   }
 }
 

@@ -1,43 +1,39 @@
 /** What a writer gathers until its next batch is frozen. Later changes of a field or an index entry replace earlier ones. */
-import type { Batch, Fields, FromNow, Value } from '../storage/storage.js';
+import type { Batch, Fields, FromNow } from '../storage/storage.js';
 
-interface RecordDraft {
-  readonly set: Map<string, Value>;
-  readonly unset: Set<string>;
-}
+type Put = NonNullable<Batch['set']>[number];
+type Move = NonNullable<Batch['index']>[number];
 
+/** Lists that are searched, not maps: a draft holds a handful of records and entries. */
 export class Draft {
-  readonly #records = new Map<string, RecordDraft>();
-  readonly #index = new Map<string, { index: string; id: string; score: number | FromNow | null }>();
+  readonly #set: Put[] = [];
+  readonly #index: Move[] = [];
   readonly #append: Fields[] = [];
   #size = 0;
 
+  /** Roughly how many characters are held. */
   get size(): number {
     return this.#size;
   }
 
+  /** The fields are kept, not copied. */
   set(key: string, fields: Fields): void {
-    const record = this.#record(key);
-    for (const name of Object.keys(fields)) {
-      const value = fields[name] ?? '';
-      record.set.set(name, value);
-      record.unset.delete(name);
+    for (const name in fields) {
+      const value = fields[name];
       this.#size += name.length + (typeof value === 'string' ? value.length : 13);
     }
-  }
-
-  unset(key: string, fields: readonly string[]): void {
-    const record = this.#record(key);
-    for (const name of fields) {
-      record.unset.add(name);
-      record.set.delete(name);
-      this.#size += name.length;
-    }
+    const at = this.#set.findIndex((earlier) => earlier.key === key);
+    const earlier = this.#set[at];
+    if (earlier === undefined) this.#set.push({ key, fields });
+    else this.#set[at] = { key, fields: { ...earlier.fields, ...fields } };
   }
 
   index(index: string, id: string, score: number | FromNow | null): void {
-    this.#index.set(`${index}\0${id}`, { index, id, score });
     this.#size += index.length + id.length;
+    const entry = { index, id, score };
+    const at = this.#index.findIndex((earlier) => earlier.index === index && earlier.id === id);
+    if (at < 0) this.#index.push(entry);
+    else this.#index[at] = entry;
   }
 
   append(fields: Fields): void {
@@ -45,25 +41,17 @@ export class Draft {
     this.#size += 20 * Object.keys(fields).length;
   }
 
-  /** The parts of a batch; absent where there is nothing. */
-  parts(): Pick<Batch, 'set' | 'unset' | 'index' | 'append'> {
-    const set: { key: string; fields: Fields }[] = [];
-    const unset: { key: string; fields: readonly string[] }[] = [];
-    for (const [key, record] of this.#records) {
-      if (record.set.size > 0) set.push({ key, fields: Object.fromEntries(record.set) });
-      if (record.unset.size > 0) unset.push({ key, fields: [...record.unset] });
+  /** The batch under a guard; parts are absent where there is nothing. */
+  batch(guard: Batch['guard'], observe: readonly string[]): Batch {
+    if (this.#index.length === 0 && this.#append.length === 0 && observe.length === 0) {
+      return this.#set.length === 0 ? { guard } : { guard, set: this.#set };
     }
     return {
-      ...(set.length > 0 ? { set } : {}),
-      ...(unset.length > 0 ? { unset } : {}),
-      ...(this.#index.size > 0 ? { index: [...this.#index.values()] } : {}),
+      guard,
+      ...(observe.length > 0 ? { observe } : {}),
+      ...(this.#set.length > 0 ? { set: this.#set } : {}),
+      ...(this.#index.length > 0 ? { index: this.#index } : {}),
       ...(this.#append.length > 0 ? { append: this.#append } : {}),
     };
-  }
-
-  #record(key: string): RecordDraft {
-    let record = this.#records.get(key);
-    if (record === undefined) this.#records.set(key, (record = { set: new Map(), unset: new Set() }));
-    return record;
   }
 }

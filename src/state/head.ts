@@ -120,10 +120,11 @@ function automaticMark(value: unknown): AutomaticMark | null {
   return { percent: value['percent'], step: typeof step === 'string' ? step : null, atMs: value['atMs'] };
 }
 
-function reachedNames(record: StoredRecord): Map<string, number> {
+function reachedNames(record: StoredRecord, reader: Reader): Map<string, number> {
   const names = new Map<string, number>();
-  for (const [field, value] of record) {
-    if (field.startsWith(REACHED_PREFIX)) names.set(field.slice(REACHED_PREFIX.length), Number(value));
+  for (const field of record.keys()) {
+    if (!field.startsWith(REACHED_PREFIX)) continue;
+    names.set(field.slice(REACHED_PREFIX.length), reader.required(field, reader.number(field)));
   }
   return names;
 }
@@ -161,13 +162,15 @@ function decodeTask(taskId: string, reader: Reader, token: string): TaskRecord {
 export function decodeHead(taskId: string, record: StoredRecord): Head {
   const reader = new Reader(taskId, record);
   const token = reader.required(TOKEN_FIELD, reader.text(TOKEN_FIELD));
+  const reached = reachedNames(record, reader);
   return {
     task: decodeTask(taskId, reader, token),
     token,
-    checkpointSeq: reader.number('checkpointSeq') ?? 0,
+    // Each explicit checkpoint has left its number under its name, and the last one is the highest.
+    checkpointSeq: Math.max(0, ...reached.values()),
     checkpointBase: reader.number('checkpointBase') ?? 0,
     automatic: automaticMark(reader.json('auto')),
-    reached: reachedNames(record),
+    reached,
     eventSeq: reader.number('eventSeq') ?? 0,
     input: reader.text('input'),
     result: reader.text('result'),

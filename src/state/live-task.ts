@@ -86,7 +86,6 @@ export class LiveTask {
     const { name, seq, progressPercent, stepDescription, createdAtMs } = checkpoint;
     draft.set(keys.checkpoint(taskId, seq), encodeCheckpoint(checkpoint));
     this.#head(draft, {
-      checkpointSeq: String(seq),
       [`${REACHED_PREFIX}${name}`]: String(seq),
       progress: String(progressPercent),
       progressAt: String(createdAtMs),

@@ -47,9 +47,9 @@ export class RecordWriter implements BatchSource {
   readonly #owner: WriterOwner;
   readonly #monotonicMs: () => number;
   readonly #renewAfterMs: number;
-  /** The sequence number of the token that the record has now. */
-  #applied = 0;
-  /** The highest one given out: a refused batch's token is never used again, or its late duplicate could pass. */
+  /** The token that the record has now. */
+  #applied: string;
+  /** The highest number given out: a refused batch's token is never used again, or its late duplicate could pass. */
   #issued = 0;
   #renewedMs: number;
   #renewWanted = false;
@@ -67,6 +67,7 @@ export class RecordWriter implements BatchSource {
     this.fence = start.fence;
     this.#key = start.key;
     this.#nonce = start.nonce;
+    this.#applied = makeToken(start.fence, start.nonce, 0);
     this.#renewedMs = start.renewedMs;
     this.#renewAfterMs = start.renewAfterMs;
     this.#queue = queue;
@@ -147,25 +148,21 @@ export class RecordWriter implements BatchSource {
       this.#renewWanted = false;
     }
     this.#issued += 1;
-    const expect = makeToken(this.fence, this.#nonce, this.#applied);
     const next = makeToken(this.fence, this.#nonce, this.#issued);
-    this.#frozen = {
-      guard: { key: this.#key, expect, next },
-      ...draft.parts(),
-      ...(observe.length > 0 ? { observe } : {}),
-    };
+    this.#frozen = draft.batch({ key: this.#key, expect: this.#applied, next }, observe);
     return this.#frozen;
   }
 
   settle(outcome: Outcome, nowMs: number): void {
     const waiters = this.#frozenWaiters;
     const renewalSentMs = this.#frozenRenewsSinceMs;
+    const next = this.#frozen?.guard.next ?? this.#applied;
     this.#queued = false;
     this.#frozen = null;
     this.#frozenWaiters = [];
     this.#frozenRenewsSinceMs = null;
     if (outcome.status === 'applied' || outcome.status === 'duplicate') {
-      this.#applied = this.#issued;
+      this.#applied = next;
       if (renewalSentMs !== null) {
         this.#renewedMs = Math.max(this.#renewedMs, renewalSentMs);
         this.#owner.renewed(renewalSentMs, outcome.observed);

@@ -8,13 +8,16 @@
 import { RecoveryError } from '../errors.js';
 import { checkBatch } from './check.js';
 import { runScript, runScriptAndWait, withDeadline } from './redis/client.js';
-import type { RedisClient, RedisNode, RedisPipeline } from './redis/client.js';
+import type { RedisArgument, RedisClient, RedisNode, RedisPipeline } from './redis/client.js';
 import { OutcomeReader, list, toEntries, toEventPage, toPart, toRecord, whole } from './redis/decode.js';
 import { encodeCommit, hasTooLargeEvent } from './redis/encode.js';
+import type { EncodedCommit } from './redis/encode.js';
 import { closedError } from './redis/errors.js';
 import { inspectRedis } from './redis/inspect.js';
 import { eventsKey, indexKey, recordKey } from './redis/keys.js';
-import { COMMIT, COUNT, EVENTS, RANGE, READ } from './redis/scripts.js';
+import { pack } from './redis/pack.js';
+import { encodePuts } from './redis/put.js';
+import { CANNOT_UNPACK, COMMIT, COUNT, EVENTS, PUT, RANGE, READ } from './redis/scripts.js';
 import type { Script } from './redis/scripts.js';
 import { DEFAULT_CALL_DEADLINE_MS, DEFAULT_MAX_EVENTS } from './storage.js';
 import type {
@@ -29,7 +32,7 @@ import type {
   StoredRecord,
 } from './storage.js';
 
-export type { RedisClient, RedisNode, RedisPipeline };
+export type { RedisArgument, RedisClient, RedisNode, RedisPipeline };
 
 /** Options of {@link redisStorage}. */
 export interface RedisStorageOptions {
@@ -60,6 +63,8 @@ interface Settings {
 const CLUSTER_PARTITIONS = 16;
 /** Redis keeps counts as 64-bit numbers, Lua as doubles; no page is larger than this anyway. */
 const LARGEST_LIMIT = 1_000_000_000;
+/** Fewer arguments than this are not worth packing. */
+const PACKED_FROM = 24;
 const STREAM_ID = /^\d{1,19}-\d{1,19}$/;
 
 function atLeast(name: string, value: number, least: number): number {
@@ -113,6 +118,8 @@ function wroteSomething(outcomes: readonly Outcome[]): boolean {
 class RedisCalls {
   readonly #client: RedisClient;
   readonly #settings: Settings;
+  /** False once the server has turned out to be a stand-in that lacks MessagePack. */
+  #packs = true;
   #closed = false;
 
   constructor(client: RedisClient, settings: Settings) {
@@ -147,7 +154,9 @@ class RedisCalls {
 
   commit(partition: string, batches: readonly Batch[], options?: CallOptions): Promise<CommitReply> {
     const refused = batches.map(refusalOf);
-    const sent = batches.filter((_, at) => refused[at] === null);
+    const sent = refused.every((one) => one === null)
+      ? batches
+      : batches.filter((_, at) => refused[at] === null);
     // Without a batch there is no key, and a Cluster would ask any node for the time.
     if (sent.length === 0) {
       const keys = [recordKey(partition, '')];
@@ -156,15 +165,32 @@ class RedisCalls {
         outcomes: refused.filter((one) => one !== null),
       }));
     }
-    const { maxEvents, waitReplicas: replicas } = this.#settings;
+    const puts = encodePuts(partition, sent);
+    const script = puts === null ? COMMIT : PUT;
+    const encoded = puts ?? encodeCommit(partition, sent, this.#settings.maxEvents);
+    const decode = (reply: unknown): CommitReply => readOutcomes(reply, batches, refused);
     return this.within('a commit', options, async (ms) => {
-      const { keyCount, args } = encodeCommit(partition, sent, maxEvents);
-      const decode = (reply: unknown): CommitReply => readOutcomes(reply, batches, refused);
-      if (replicas === 0) return decode(await runScript(this.#client, COMMIT, keyCount, args));
-      const wrote = (reply: unknown): boolean => wroteSomething(decode(reply).outcomes);
-      const wait = { replicas, deadlineMs: ms, wrote };
-      return decode(await runScriptAndWait(this.#client, COMMIT, keyCount, args, wait));
+      const reply = await this.#send(script, encoded, ms, decode);
+      if (reply !== CANNOT_UNPACK) return decode(reply);
+      this.#packs = false;
+      return decode(await this.#send(script, encoded, ms, decode));
     });
+  }
+
+  #send(
+    script: Script,
+    { keys, args }: EncodedCommit,
+    deadlineMs: number,
+    decode: (reply: unknown) => CommitReply,
+  ): Promise<unknown> {
+    const all: RedisArgument[] = [...keys];
+    if (this.#packs && args.length >= PACKED_FROM) all.push(pack(args));
+    else for (const arg of args) all.push(String(arg));
+    const replicas = this.#settings.waitReplicas;
+    if (replicas === 0) return runScript(this.#client, script, keys.length, all);
+    const wrote = (reply: unknown): boolean =>
+      reply !== CANNOT_UNPACK && wroteSomething(decode(reply).outcomes);
+    return runScriptAndWait(this.#client, script, keys.length, all, { replicas, deadlineMs, wrote });
   }
 }
 

@@ -4,10 +4,13 @@ import { RecoveryError } from '../../errors.js';
 import { toStorageError } from './errors.js';
 import type { Script } from './scripts.js';
 
+/** What commands are given. */
+export type RedisArgument = string | Buffer;
+
 /** The part of a pipeline that the adapter uses. Arguments come as one array: they may be thousands. */
 export interface RedisPipeline {
-  evalsha(sha: string, keyCount: number, args: string[]): unknown;
-  eval(text: string, keyCount: number, args: string[]): unknown;
+  evalsha(sha: string, keyCount: number, args: RedisArgument[]): unknown;
+  eval(text: string, keyCount: number, args: RedisArgument[]): unknown;
   wait(replicas: number, timeoutMs: number): unknown;
   exec(): Promise<[error: Error | null, result: unknown][] | null>;
 }
@@ -24,8 +27,8 @@ export interface RedisNode {
  */
 export interface RedisClient {
   readonly isCluster?: boolean;
-  evalsha(sha: string, keyCount: number, args: string[]): Promise<unknown>;
-  eval(text: string, keyCount: number, args: string[]): Promise<unknown>;
+  evalsha(sha: string, keyCount: number, args: RedisArgument[]): Promise<unknown>;
+  eval(text: string, keyCount: number, args: RedisArgument[]): Promise<unknown>;
   pipeline(): RedisPipeline;
   info(section: string): Promise<string>;
   config(get: 'GET', name: string): Promise<unknown>;
@@ -47,7 +50,7 @@ export async function runScript(
   client: RedisClient,
   script: Script,
   keyCount: number,
-  args: string[],
+  args: RedisArgument[],
 ): Promise<unknown> {
   try {
     return await client.evalsha(script.sha, keyCount, args);
@@ -75,7 +78,7 @@ export async function runScriptAndWait(
   client: RedisClient,
   script: Script,
   keyCount: number,
-  args: string[],
+  args: RedisArgument[],
   wait: { readonly replicas: number; readonly deadlineMs: number; wrote(reply: unknown): boolean },
 ): Promise<unknown> {
   const until = systemClock.monotonicMs() + wait.deadlineMs;

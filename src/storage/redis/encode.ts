@@ -10,12 +10,12 @@
  * KEYS: for each batch the guard, then one each for observed, checks, increments and writes, in that order.
  *
  * Tokens are never empty, so '' stands for null. The first write needs no check of its key's type: when it
- * fails, nothing has been written yet. The usual checkpoint is therefore HGET, HSET, HSET and nothing else.
- * Arguments are what a commit costs (0.2 us each here, as much again in Redis): there is not one too many.
+ * fails, nothing has been written yet. Positions and counts are numbers, and everything else is a text.
  */
 import { TOKEN_FIELD } from '../storage.js';
 import type { Batch, Fields, Value } from '../storage.js';
 import { eventsKey, indexKey, recordKey } from './keys.js';
+import type { Packable } from './pack.js';
 
 /** Lua 5.1 unpacks fewer than 8,000 values. */
 const LONGEST_COMMAND = 4_000;
@@ -28,10 +28,10 @@ interface Write {
   readonly args: Value[];
 }
 
-/** The Redis arguments of one commit call. */
+/** The keys and the arguments of one commit call. */
 export interface EncodedCommit {
-  readonly keyCount: number;
-  readonly args: string[];
+  readonly keys: readonly string[];
+  readonly args: readonly Packable[];
 }
 
 /** Whether an event of the batch has more fields than one XADD can take. */
@@ -136,7 +136,7 @@ function planChecks(
 
 class Encoder {
   readonly keys: string[] = [];
-  readonly args: string[] = [];
+  readonly args: Packable[] = [];
   /** Positions in `args`, from 0, of values that the script computes. */
   readonly fromNow: number[] = [];
   readonly #partition: string;
@@ -154,18 +154,18 @@ class Encoder {
     const start = args.length;
     const plan = planWrites(this.#partition, batch, this.#maxEvents);
     const guardKey = recordKey(this.#partition, guard.key);
-    args.push(notAfter === undefined ? '' : String(notAfter), guard.expect ?? '', '', '', '0', '');
-    args[start + 5] = String(plan.guard.length + 5);
+    args.push(notAfter === undefined ? '' : String(notAfter), guard.expect ?? '', 0, 0, '0');
+    args.push(plan.guard.length + 5);
     keys.push(guardKey);
     this.#values(plan.guard);
     if (this.#more(batch, guardKey, plan.writes)) args[start + 4] = '1';
     for (const { command, key, args: values } of plan.writes) {
       keys.push(key);
-      args.push(command, String(values.length));
+      args.push(command, values.length);
       this.#values(values);
     }
-    args[start + 2] = String(keys.length - firstKey);
-    args[start + 3] = String(args.length - start);
+    args[start + 2] = keys.length - firstKey;
+    args[start + 3] = args.length - start;
   }
 
   #values(values: readonly Value[]): void {
@@ -190,7 +190,7 @@ class Encoder {
     for (const { key } of increments) checks.delete(recordKey(this.#partition, key));
     if (observed.length === 0 && increments.length === 0 && checks.size === 0) return false;
     this.keys.push(...observed, ...checks.keys());
-    this.args.push(String(observed.length), late ? '1' : '0', String(checks.size), String(increments.length));
+    this.args.push(observed.length, late ? '1' : '0', checks.size, increments.length);
     this.args.push(...checks.values());
     for (const { key, field, by } of increments) {
       this.keys.push(recordKey(this.#partition, key));
@@ -205,8 +205,8 @@ export function encodeCommit(partition: string, batches: readonly Batch[], maxEv
   const encoder = new Encoder(partition, maxEvents);
   for (const batch of batches) encoder.add(batch);
   const { keys, args, fromNow } = encoder;
-  const all = [...keys, String(fromNow.length)];
+  const head: Packable[] = [fromNow.length];
   // Lua counts from 1, and the list of positions stands before the batches.
-  for (const at of fromNow) all.push(String(at + fromNow.length + 2));
-  return { keyCount: keys.length, args: all.concat(args) };
+  for (const at of fromNow) head.push(at + fromNow.length + 2);
+  return { keys, args: head.concat(args) };
 }

@@ -20,6 +20,17 @@ const NOW = `local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 `;
 
+/** The reply of a server that can't unpack arguments; nothing was done then. */
+export const CANNOT_UNPACK = 'cannot unpack';
+
+/** Arguments come as they are, or packed into one. */
+const ARGUMENTS = `local A = ARGV
+if #A == 1 then
+  if not cmsgpack then return '${CANNOT_UNPACK}' end
+  A = cmsgpack.unpack(A[1])
+end
+`;
+
 /** ioredis-mock knows only lists that a constructor made; Redis (which has `bit`) unpacks fewer than 8,000 values. */
 const RETURN_OUT = `if bit then return out end
 return { unpack(out, 1, o) }`;
@@ -34,8 +45,8 @@ return { unpack(out, 1, o) }`;
  * A reply is the time, then for each batch: 1 applied or 2 duplicate and the observed records, 3 conflict and
  * the token, 4 expired, 5 (nothing was written) or 6 (something was) with the error and the key.
  */
-export const COMMIT: Script = script(`${NOW}
-local try, A, K, unpack = redis.pcall, ARGV, KEYS, unpack or table.unpack
+export const COMMIT: Script = script(`${ARGUMENTS}${NOW}
+local try, K, unpack = redis.pcall, KEYS, unpack or table.unpack
 for i = 2, 1 + A[1] do
   local at = tonumber(A[i])
   A[at] = string.format('%.17g', now + A[at])
@@ -150,6 +161,46 @@ while p <= last do
     o = o + seen
   end
   p, k = stop, k + A[p + 2]
+end
+${RETURN_OUT}`);
+
+/**
+ * Applies batches that only put fields: of the guard, and of one other record at the most. That is what checkpoints
+ * are, and {@link COMMIT} would spend more time on finding that out than on the writes. {@link encodePuts} describes
+ * the arguments; the rules and the reply are those of {@link COMMIT}.
+ */
+export const PUT: Script = script(`${ARGUMENTS}${NOW}
+local try, K, unpack = redis.pcall, KEYS, unpack or table.unpack
+local out, o, p, k, last = { now }, 1, 1, 1, #A
+while p <= last do
+  local guard, other, stop, e = K[k], nil, p + A[p], p + 1 + A[p + 1]
+  if e < stop then
+    k = k + 1
+    other = K[k]
+  end
+  o = o + 1
+  local current = try('HGET', guard, 'token')
+  if current == A[p + 2] then
+    local reply, culprit = 0, guard
+    if other then reply, culprit = try('HSET', other, unpack(A, e + 1, stop)), other end
+    local wrote = other and type(reply) ~= 'table'
+    if wrote or not other then reply, culprit = try('HSET', guard, 'token', unpack(A, p + 3, e)), guard end
+    if type(reply) == 'table' then
+      out[o], out[o + 1], out[o + 2] = wrote and 6 or 5, reply.err, culprit
+      o = o + 2
+    else
+      out[o] = 1
+    end
+  elseif current == A[p + 3] then
+    out[o] = 2
+  elseif type(current) == 'table' then
+    out[o], out[o + 1], out[o + 2] = 5, current.err, guard
+    o = o + 2
+  else
+    out[o], out[o + 1] = 3, current or ''
+    o = o + 1
+  end
+  p, k = stop + 1, k + 1
 end
 ${RETURN_OUT}`);
 

@@ -1,0 +1,65 @@
+/**
+ * The short way for what most batches are: fields of the guard, and of one other record at the most. No checks come
+ * before the writes then: the guard's type is known when its token is, and the other write is the first one.
+ *
+ * ARGV: for each batch the number of arguments that follow, the number of these up to the guard's last field,
+ *   expect, next, the guard's other fields, the other record's fields.
+ * KEYS: for each batch the guard, and the other record if there is one.
+ */
+import type { Batch, Fields } from '../storage.js';
+import type { EncodedCommit } from './encode.js';
+import { recordKey } from './keys.js';
+import type { Packable } from './pack.js';
+
+/** Lua unpacks all of a record's fields at once. */
+const MOST_FIELDS = 1_000;
+
+/** Adds names and values; false when a value is the server's to compute, or when there are too many. */
+function pushTexts(args: Packable[], fields: Fields): boolean {
+  let left = MOST_FIELDS;
+  for (const name of Object.keys(fields)) {
+    const value = fields[name];
+    left -= 1;
+    if (typeof value !== 'string' || left < 0) return false;
+    args.push(name, value);
+  }
+  return true;
+}
+
+function onlySets(batch: Batch): boolean {
+  const { notAfter, observe, remove, unset, increment, index, append } = batch;
+  return (notAfter ?? observe ?? remove ?? unset ?? increment ?? index ?? append) === undefined;
+}
+
+/** Adds one batch; false when it is not of this kind. */
+function pushBatch(partition: string, batch: Batch, keys: string[], args: Packable[]): boolean {
+  const { guard, set } = batch;
+  if (guard.expect === null || guard.next === null || !onlySets(batch)) return false;
+  const start = args.length;
+  keys.push(recordKey(partition, guard.key));
+  args.push(0, 0, guard.expect, guard.next);
+  let other: { readonly key: string; readonly fields: Fields } | null = null;
+  for (const each of set ?? []) {
+    if (each.key === guard.key) {
+      if (!pushTexts(args, each.fields)) return false;
+    } else if (other === null) other = each;
+    else return false;
+  }
+  args[start + 1] = args.length - start - 2;
+  if (other !== null) {
+    keys.push(recordKey(partition, other.key));
+    if (!pushTexts(args, other.fields)) return false;
+  }
+  args[start] = args.length - start - 1;
+  return true;
+}
+
+/** Encodes batches, or returns null when one of them is of another kind. */
+export function encodePuts(partition: string, batches: readonly Batch[]): EncodedCommit | null {
+  const keys: string[] = [];
+  const args: Packable[] = [];
+  for (const batch of batches) {
+    if (!pushBatch(partition, batch, keys, args)) return null;
+  }
+  return { keys, args };
+}
