@@ -11,6 +11,8 @@ import type { World } from './support/world.js';
 endWithEachTest();
 
 const ID = 'gate';
+/** Where it has to run out. Long enough for a busy machine: a storage call has a quarter of it. */
+const leaseMs = 1_500;
 
 /** A worker with one task that has one checkpoint. */
 async function holder(world: World, options: Parameters<World['worker']>[0] = {}): Promise<WorkerProcess> {
@@ -82,10 +84,10 @@ test.each(KINDS)(
 
 test.each(KINDS)('without proof it is taken once the lease is over: %s', async (kind) => {
   const world = await makeWorld(kind);
-  await (await holder(world, { leaseMs: 500 })).kill();
+  await (await holder(world, { leaseMs })).kill();
   const left = await world.task(ID);
   await world.editWorker(left.owner, { bootId: 'another' });
-  const second = await world.worker({ leaseMs: 500 });
+  const second = await world.worker({ leaseMs });
   await second.call('startup');
   expect(await second.heard({ type: 'running', id: ID })).toMatchObject({
     attempt: 2,
@@ -131,12 +133,12 @@ test.each(KINDS)('a process table that hides others proves nothing: %s', async (
 
 test.each(KINDS)('the task of a living owner is never taken: %s', async (kind) => {
   const world = await makeWorld(kind);
-  const first = await holder(world, { leaseMs: 500 });
+  const first = await holder(world, { leaseMs });
   const start = await world.task(ID);
-  const second = await world.worker({ leaseMs: 500, sweepIntervalMs: 20 });
+  const second = await world.worker({ leaseMs, sweepIntervalMs: 20 });
   await second.call('startup');
-  await waitFor('three leases to pass', async () => {
-    return ((await world.task(ID)).leaseUntilMs ?? 0) > (start.leaseUntilMs ?? 0) + 1_500;
+  await waitFor('the lease to be over, had it not been renewed', async () => {
+    return ((await world.task(ID)).leaseUntilMs ?? 0) > (start.leaseUntilMs ?? 0) + leaseMs;
   });
   expect(await second.call('plan')).toEqual([]);
   expect(await first.order(ID, { do: 'checkpoint', name: 'alive' })).toBe('done');
@@ -147,12 +149,34 @@ test.each(KINDS)('the task of a living owner is never taken: %s', async (kind) =
   expect(second.all({ type: 'running' })).toEqual([]);
 });
 
+test.each(KINDS)(
+  'a worker whose record was removed signs on again, so that its death can be proven: %s',
+  async (kind) => {
+    const world = await makeWorld(kind);
+    const first = await holder(world, { leaseMs, sweepIntervalMs: 60_000 });
+    const { owner } = await world.task(ID);
+    const key = `w:${owner}`;
+    const record = async (): Promise<string | null> =>
+      (await world.storage.read(world.home, [key])).records[0]?.get('token') ?? null;
+    const expected = await record();
+    await expect
+      .poll(async () => {
+        const guard = { key, expect: await record(), next: null };
+        return (await world.storage.commit(world.home, [{ guard }])).outcomes[0]?.status;
+      })
+      .toBe('applied');
+    await expect.poll(record, { timeout: 20_000 }).not.toBeNull();
+    expect(await record()).not.toBe(expected);
+    await first.kill();
+    const { leaseUntilMs } = await world.task(ID);
+    await (await world.worker()).call('startup');
+    await expectTakenEarly(world, leaseUntilMs, 'owner_dead');
+  },
+);
+
 test.each(KINDS)('two Recovery instances in one process do not take from each other: %s', async (kind) => {
   const world = await makeWorld(kind);
-  const [one, other] = [
-    world.recovery({ leaseMs: 500 }),
-    world.recovery({ leaseMs: 500, sweepIntervalMs: 20 }),
-  ];
+  const [one, other] = [world.recovery({ leaseMs }), world.recovery({ leaseMs, sweepIntervalMs: 20 })];
   let finish = (): void => {};
   const runs: string[] = [];
   const wrapOn = (recovery: typeof one, name: string): ((id: string) => Promise<string>) =>

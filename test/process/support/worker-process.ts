@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { RecoveryOptions } from '../../../src/index.js';
 
 const PROGRAM = fileURLToPath(new URL('../../fixtures/recovery-worker.mjs', import.meta.url));
-const PATIENCE_MS = Number(process.env['PATIENCE'] ?? 30_000);
+const PATIENCE_MS = 30_000;
 
 /** What a worker says: `type`, and more. */
 export type Report = Readonly<Record<string, unknown>>;
@@ -25,6 +25,8 @@ export interface WorkerConfig {
   readonly journal?: string;
   /** Its `job`s never end. */
   readonly hold?: boolean;
+  /** A crash budget of their own for its `steps`. */
+  readonly stepsMaxCrashes?: number | undefined;
   /** In front of `node`: a program that runs it, with its arguments. */
   readonly under?: readonly string[];
 }
@@ -86,13 +88,14 @@ export class WorkerProcess {
     });
   }
 
-  /** Calls one of the worker's functions. Rejects with an error whose message is the code. */
+  /** Calls one of the worker's functions. Rejects with an error whose message starts with the code. */
   async call(name: string, ...args: readonly unknown[]): Promise<unknown> {
     this.#calls += 1;
     const n = this.#calls;
     this.#child.send({ call: name, n, args });
-    const { code, value } = await this.heard({ type: 'reply', n });
-    if (typeof code === 'string') throw new WorkerCallError(code);
+    const { code, message, value } = await this.heard({ type: 'reply', n });
+    if (typeof code === 'string')
+      throw new WorkerCallError(typeof message === 'string' ? `${code}: ${message}` : code);
     return value;
   }
 
@@ -140,7 +143,7 @@ export class WorkerProcess {
   }
 }
 
-/** A call of a worker's function that was rejected; the message is the error's code. */
+/** A call of a worker's function that was rejected; the message starts with the error's code. */
 export class WorkerCallError extends Error {}
 
 function matches(report: Report, match: Report): boolean {

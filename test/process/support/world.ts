@@ -23,7 +23,12 @@ export const ROUNDS: number = Number(process.env['REKINDLE_ROUNDS'] ?? 5);
 /** More than one, so that what spans partitions is met. */
 const PARTITIONS = 3;
 
-type WorkerOptions = Partial<WorkerConfig['recovery']> & { hold?: boolean; port?: number; under?: string[] };
+type WorkerOptions = Partial<WorkerConfig['recovery']> & {
+  hold?: boolean;
+  stepsMaxCrashes?: number;
+  port?: number;
+  under?: string[];
+};
 
 let shared: Promise<RedisServer> | null = null;
 let worlds: World[] = [];
@@ -78,7 +83,13 @@ export class World {
   }
 
   /** A new worker process, ready. `port` leads it to Redis through a proxy. */
-  async worker({ hold = false, port, under = [], ...recovery }: WorkerOptions = {}): Promise<WorkerProcess> {
+  async worker({
+    hold = false,
+    stepsMaxCrashes,
+    port,
+    under = [],
+    ...recovery
+  }: WorkerOptions = {}): Promise<WorkerProcess> {
     const redis = { port: port ?? this.#port };
     const storage = this.#port === null ? { sqlite: this.#file } : { redis, partitions: PARTITIONS };
     const worker = new WorkerProcess({
@@ -86,6 +97,7 @@ export class World {
       recovery: { namespace: this.namespace, ...recovery },
       journal: join(this.folder, 'journal'),
       hold,
+      stepsMaxCrashes,
       under,
     });
     await worker.heard({ type: 'ready' });
