@@ -4,14 +4,34 @@ import { messageOf, RecoveryError } from '../errors.js';
 
 const LONGEST_NAME = 256;
 
+/** The text of anything at all: names that are numbers and messages that are objects do get thrown. */
+export function textOf(value: unknown): string {
+  let text: unknown = value;
+  try {
+    if (typeof text !== 'string') text = messageOf(text);
+    if (typeof text !== 'string') text = messageOf(text);
+  } catch {
+    // Answered below: a getter that throws.
+  }
+  return typeof text === 'string' ? text.toWellFormed() : 'a value that cannot be turned into text';
+}
+
+function part(error: Error, name: 'name' | 'code'): string | null {
+  try {
+    const value: unknown = Reflect.get(error, name);
+    return value === undefined || value === null ? null : textOf(textOf(value).slice(0, LONGEST_NAME));
+  } catch {
+    return null;
+  }
+}
+
 /** What is kept of anything that was thrown: name, code and a message cut to size. Never arguments or a stack. */
 export function storedErrorOf(thrown: unknown, maxBytes: number): StoredError {
-  const code =
-    thrown instanceof Error && 'code' in thrown ? messageOf(thrown.code).slice(0, LONGEST_NAME) : null;
-  const name = thrown instanceof Error ? thrown.name : typeof thrown;
-  const bytes = Buffer.from(messageOf(thrown).toWellFormed()).subarray(0, maxBytes);
+  const [name, code] =
+    thrown instanceof Error ? [part(thrown, 'name') ?? 'Error', part(thrown, 'code')] : [typeof thrown, null];
+  const bytes = Buffer.from(textOf(thrown)).subarray(0, maxBytes);
   // A character that the cut went through is left out rather than replaced.
-  return { name: name.slice(0, LONGEST_NAME), message: bytes.toString().replace(/\uFFFD+$/, ''), code };
+  return { name, message: bytes.toString().replace(/\uFFFD+$/, ''), code };
 }
 
 export function contextClosed(taskId: string): RecoveryError {
