@@ -1,5 +1,5 @@
 /** Random schedules: what fast-check draws, and the scenario that it stands for. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { Job, JobKind } from './jobs.js';
 import { FAULT_KINDS } from './sim-storage.js';
 import type { Fault, FaultKind } from './sim-storage.js';

@@ -102,6 +102,17 @@ export class Witness {
     };
   }
 
+  /** The storage has gone back to an older state: what it acknowledged since is gone, and may be given out again. */
+  rolledBack(tokens: ReadonlyMap<string, string>): void {
+    this.#acknowledged.clear();
+    this.#fences.clear();
+    this.#tokens.clear();
+    for (const [taskId, token] of tokens) {
+      this.#tokens.set(taskId, token);
+      this.#fences.set(taskId, fenceOf(token) ?? 0);
+    }
+  }
+
   /** A process died: whatever it was running runs no more. */
   gone(peer: Peer): void {
     for (const each of this.#running) if (each.peer === peer) this.#running.delete(each);

@@ -49,7 +49,7 @@ export interface Outcome {
 const BOOT_ID_PATH = '/proc/sys/kernel/random/boot_id';
 /** No scenario needs longer, in virtual ms; what is not done by then never will be. */
 const MAX_MS = 4 * 3_600_000;
-const MAX_EVENTS = 60_000;
+const MAX_EVENTS = 30_000;
 const QUIET_MS = 4 * LEASE_MS;
 
 export class World {
