@@ -186,6 +186,12 @@ function budget(given: number | CrashBudget | undefined, fallback: CrashBudget):
   return typeof given === 'number' ? { count: given, windowMs: CRASH_WINDOW_MS } : given;
 }
 
+/** A limit that is undefined is absent; spread as it is, it would refuse every text. */
+function limitsOf(given: Limits = {}): Required<Limits> {
+  const known = Object.entries(given).filter(([, limit]) => limit !== undefined);
+  return { ...DEFAULT_LIMITS, ...Object.fromEntries(known) };
+}
+
 /** @throws `INVALID_OPTION` naming every option that is unknown, ill-typed or missing */
 export function settingsOf(options: RecoveryOptions): Settings {
   checkOptions('createRecovery', options, RECOVERY_CHECKS, ['storage']);
@@ -197,7 +203,7 @@ export function settingsOf(options: RecoveryOptions): Settings {
     stuckAfterMs: options.stuckAfterMs ?? 30 * 60_000,
     concurrency: options.concurrency ?? 10,
     crashBudget: budget(options.maxCrashes, { count: 3, windowMs: CRASH_WINDOW_MS }),
-    limits: { ...DEFAULT_LIMITS, ...options.limits },
+    limits: limitsOf(options.limits),
     checks: new Map(Object.entries(options.checks ?? {})),
     checkpointEvents: options.optionalEvents?.includes('checkpoint_created') ?? false,
   };
