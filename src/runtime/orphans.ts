@@ -84,8 +84,11 @@ export class OrphanFinder {
     this.#table = table;
   }
 
-  /** The other workers that are gone for certain, or were not heard from for a day. */
-  async deadWorkers(): Promise<DeadWorker[]> {
+  /**
+   * The other workers that are gone for certain, or were not heard from for a day.
+   * @param planning true for a dry run, which looks at the slot as if this worker had taken it already
+   */
+  async deadWorkers(planning = false): Promise<DeadWorker[]> {
     const { store, worker } = this.#engine;
     const dead: DeadWorker[] = [];
     for await (const page of store.pages(store.home, indexes.workers)) {
@@ -97,7 +100,7 @@ export class OrphanFinder {
       );
       for (const [index, { id, score }] of others.entries()) {
         const record = records[index] ?? null;
-        const cause = record === null ? null : this.#judge(record);
+        const cause = record === null ? null : this.#judge(record, planning);
         if (cause === null && score > page.nowMs - FORGET_AFTER_MS) continue;
         dead.push({ incarnation: id, token: record?.get(TOKEN_FIELD) ?? null, cause });
       }
@@ -154,10 +157,10 @@ export class OrphanFinder {
     return records[0] ? this.#judge(records[0]) : null;
   }
 
-  #judge(record: StoredRecord): OrphanCause | null {
+  #judge(record: StoredRecord, planning = false): OrphanCause | null {
     const { worker, settings } = this.#engine;
     if (isProvablyDead(identityOf(record), worker.identity, this.#table)) return 'owner_dead';
-    const { slotFence } = worker;
+    const slotFence = worker.slotFence ?? (planning && !worker.isOpen ? Infinity : null);
     const earlier =
       record.get('slot') === settings.slot && Number(record.get('slotFence')) < (slotFence ?? 0);
     return settings.slot !== null && slotFence !== null && earlier ? 'slot_taken_over' : null;
@@ -174,6 +177,8 @@ export class OrphanFinder {
     const foreign = ids.filter((id) => !this.#engine.flights.has(id));
     const heads = await readHeads(this.#engine.store, partition, foreign);
     return foreign.flatMap((taskId, index): Candidate[] => {
+      // It may have taken off while it was read: then the head is that of the live attempt.
+      if (this.#engine.flights.has(taskId)) return [];
       const head = heads[index] ?? null;
       if (head === null || head instanceof Error) {
         const error = head ?? new RecoveryError('CORRUPT_RECORD', `The head of task "${taskId}" is gone.`);
