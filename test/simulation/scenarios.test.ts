@@ -11,6 +11,7 @@ const JOBS: readonly Job[] = [
   { id: 'slow-1', kind: 'slow', worker: 0 },
   { id: 'document-1', kind: 'document', worker: 1 },
 ];
+const DOCUMENT: Job = { id: 'document-1', kind: 'document', worker: 0 };
 /** Running for the whole time in which things happen. */
 const LONG: readonly Job[] = [
   { id: 'slow-1', kind: 'slow', worker: 0 },
@@ -125,6 +126,25 @@ test('a crash right after a jump of the storage clock is recovered from all the 
       ]);
       const { violations } = await simulate({ ...scenario, faults });
       expect({ faults, violations }).toEqual({ faults, violations: [] });
+    }
+  }
+});
+
+test('what this worker starts while its own sweep reads is not adopted by that sweep', async () => {
+  const jobs: readonly Job[] = [JOBS[0] ?? DOCUMENT, DOCUMENT];
+  const pauses = [18, 19, 20].map((call) => ({ worker: 0, call, kind: 'pause-after', ms: 650 }) as const);
+  for (let call = 21; call < 40; call += 1) {
+    const late = { worker: 0, call, kind: 'late-request', ms: 120 } as const;
+    for (let seed = 1; seed <= 8; seed += 1) {
+      const faults = [...pauses, late];
+      const { violations } = await simulate({
+        seed,
+        workers: 1,
+        jobs,
+        faults,
+        options: { sweepIntervalMs: 100 },
+      });
+      expect({ seed, call, violations }).toEqual({ seed, call, violations: [] });
     }
   }
 });
