@@ -5,7 +5,7 @@
  *    of it is written any more, and every call on its context is rejected with the reason.
  * 2. It ends exactly once: completed, failed, released or lost.
  */
-import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
+import { messageOf, RecoveryError } from '../errors.js';
 import { toJsonText } from '../domain/json.js';
 import type { Checkpoint, StoredError } from '../domain/task.js';
 import { log } from '../log.js';
@@ -23,7 +23,7 @@ import { shutDownError } from './engine.js';
 import { Journal } from './journal.js';
 import type { Resume } from './journal.js';
 import type { LeaseHolder } from './lease-keeper.js';
-import { contextClosed, storedErrorOf, unstorableError } from './task-errors.js';
+import { contextClosed, isNotItsFault, storedErrorOf, unstorableError } from './task-errors.js';
 
 /** What a won create or claim hands over. */
 export interface AttemptStart {
@@ -34,9 +34,6 @@ export interface AttemptStart {
   readonly sentMs: number;
   readonly resume: Resume;
 }
-
-/** Errors of the storage or of the worker: the task has done nothing wrong, and is given back instead of failed. */
-const NOT_ITS_FAULT = new Set(['SHUT_DOWN', 'STORAGE_UNAVAILABLE', 'STORAGE_FULL', 'STORAGE_READONLY']);
 
 export class Attempt implements LeaseHolder {
   readonly taskId: string;
@@ -200,7 +197,7 @@ export class Attempt implements LeaseHolder {
   async #failed(thrown: unknown): Promise<unknown> {
     if (this.#stop !== null && this.#stop.code !== 'SHUT_DOWN') return this.#stop;
     try {
-      if (this.#stop !== null || (isRecoveryError(thrown) && NOT_ITS_FAULT.has(thrown.code))) {
+      if (this.#stop !== null || isNotItsFault(thrown)) {
         await this.#writeEnd((draft) => this.#live.release(draft));
         return this.#stop ?? thrown;
       }

@@ -1,6 +1,6 @@
 import type { RecoveryAction } from '../domain/task.js';
 import { isRecoveryError } from '../errors.js';
-import { textOf } from './task-errors.js';
+import { isNotItsFault, textOf } from './task-errors.js';
 
 /** What became of one task in a recovery run. */
 export interface TaskReport {
@@ -86,7 +86,7 @@ export class ReportBuilder {
 /** How a started task ended, from what its result rejected with. */
 export function outcomeOf(thrown: unknown): { outcome: TaskReport['outcome']; error: string } {
   const error = textOf(thrown).slice(0, 1_000);
-  if (isRecoveryError(thrown, 'SHUT_DOWN')) return { outcome: 'released', error };
+  if (isNotItsFault(thrown)) return { outcome: 'released', error };
   if (isRecoveryError(thrown, 'RESULT_NOT_STORABLE')) return { outcome: 'completed', error };
   const lost = ['LEASE_LOST', 'LEASE_UNCERTAIN', 'SLOT_CONFLICT'] as const;
   return { outcome: lost.some((code) => isRecoveryError(thrown, code)) ? 'lost' : 'failed', error };

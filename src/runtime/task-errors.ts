@@ -1,6 +1,6 @@
 /** Errors about one task, and how a task's own error is kept. */
 import type { StoredError } from '../domain/task.js';
-import { messageOf, RecoveryError } from '../errors.js';
+import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
 
 const LONGEST_NAME = 256;
 
@@ -32,6 +32,13 @@ export function storedErrorOf(thrown: unknown, maxBytes: number): StoredError {
   const bytes = Buffer.from(textOf(thrown)).subarray(0, maxBytes);
   // A character that the cut went through is left out rather than replaced.
   return { name, message: bytes.toString().replace(/\uFFFD+$/, ''), code };
+}
+
+const NOT_ITS_FAULT = ['SHUT_DOWN', 'STORAGE_UNAVAILABLE', 'STORAGE_FULL', 'STORAGE_READONLY'] as const;
+
+/** Errors of the storage or of the worker: the task has done nothing wrong, and is given back instead of failed. */
+export function isNotItsFault(thrown: unknown): boolean {
+  return NOT_ITS_FAULT.some((code) => isRecoveryError(thrown, code));
 }
 
 export function contextClosed(taskId: string): RecoveryError {
