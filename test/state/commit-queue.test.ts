@@ -48,8 +48,8 @@ const sources = (count: number, change: Partial<Source> = {}): Source[] =>
 const keysOf = (batches: readonly Batch[]): string[] => batches.map(({ guard }) => guard.key);
 
 describe('CommitQueue', () => {
-  it('has one call in flight a partition; while it is out the next list fills', async () => {
-    const { store, calls, take } = manualStorage(2);
+  it('has one call in flight a partition on a blocking storage; while it is out the next list fills', async () => {
+    const { store, calls, take } = manualStorage({ partitions: 2, blocking: true });
     const queue = new CommitQueue(store);
     const [first, second, third] = [new Source('a'), new Source('b'), new Source('c')];
     const other = new Source('d', 'test:1');
@@ -68,6 +68,25 @@ describe('CommitQueue', () => {
     expect(keysOf(calls[1]?.batches ?? [])).toEqual(['b', 'c']);
     expect(first.outcome?.status).toBe('applied');
     expect(second.outcome).toBeNull();
+  });
+
+  it('has two calls in flight a partition on any other, and spreads many batches over them', async () => {
+    const { store, calls, take } = manualStorage();
+    const queue = new CommitQueue(store);
+    const all = sources(40);
+    for (const source of all) {
+      queue.push(source);
+      await settled();
+    }
+    expect(calls.map(({ batches }) => batches.length)).toEqual([1, 1]);
+    await take().apply();
+    await settled();
+    await take().apply();
+    await settled();
+    expect(calls.map(({ batches }) => batches.length)).toEqual([20, 18]);
+    expect(calls.flatMap(({ batches }) => keysOf(batches))).toEqual(
+      all.slice(2).map(({ batch }) => batch.guard.key),
+    );
   });
 
   it('sends renewals first', async () => {
@@ -113,7 +132,7 @@ describe('CommitQueue', () => {
   });
 
   it('sends what has an unknown outcome again, the same batch, before anything else', async () => {
-    const { store, clock, take, calls } = manualStorage();
+    const { store, clock, take, calls } = manualStorage({ blocking: true });
     const queue = new CommitQueue(store);
     const first = new Source('first');
     queue.push(first);

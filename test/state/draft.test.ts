@@ -2,9 +2,12 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Draft } from '../../src/state/draft.js';
 
+const GUARD = { key: 'g', expect: 'a', next: 'b' };
+
 describe('Draft', () => {
-  it('is empty at first: no parts, no size', () => {
-    expect(new Draft().parts()).toEqual({});
+  it('is empty at first: a guard and no size', () => {
+    expect(new Draft().batch(GUARD, [])).toEqual({ guard: GUARD });
+    expect(new Draft().batch(GUARD, ['x'])).toEqual({ guard: GUARD, observe: ['x'] });
     expect(new Draft().size).toBe(0);
   });
 
@@ -17,7 +20,8 @@ describe('Draft', () => {
     draft.index('i', 'y', { fromNow: 5 });
     draft.append({ event: 'one' });
     draft.append({ event: 'two' });
-    expect(draft.parts()).toEqual({
+    expect(draft.batch(GUARD, [])).toEqual({
+      guard: GUARD,
       set: [{ key: 'k', fields: { a: '2', b: '1' } }],
       index: [
         { index: 'i', id: 'x', score: null },
@@ -31,46 +35,39 @@ describe('Draft', () => {
     const draft = new Draft();
     draft.index('a', 'b:c', 1);
     draft.index('a:b', 'c', 2);
-    expect(draft.parts().index).toHaveLength(2);
+    expect(draft.batch(GUARD, []).index).toHaveLength(2);
   });
 
   it('keeps a field called __proto__ as data', () => {
     const draft = new Draft();
     draft.set('k', JSON.parse('{"__proto__":"x"}'));
-    const fields = draft.parts().set?.[0]?.fields ?? {};
+    const fields = draft.batch(GUARD, []).set?.[0]?.fields ?? {};
     expect(Object.keys(fields)).toEqual(['__proto__']);
   });
 
-  it('property: fields end as a map would after the same changes', () => {
-    const name = fc.constantFrom('a', 'b', 'c');
-    const change = fc.oneof(
-      fc.record({ kind: fc.constant('set' as const), name, value: fc.string() }),
-      fc.record({ kind: fc.constant('unset' as const), name }),
-    );
+  it('property: fields and entries end as in a map after the same changes', () => {
+    const key = fc.constantFrom('k', 'l', '__proto__');
+    const name = fc.constantFrom('a', 'b', 'toString');
     fc.assert(
-      fc.property(fc.array(change), (changes) => {
+      fc.property(fc.array(fc.tuple(key, name, fc.string())), (changes) => {
         const draft = new Draft();
-        const before = new Map([
-          ['a', 'old'],
-          ['b', 'old'],
-        ]);
-        const model = new Map(before);
-        for (const each of changes) {
-          if (each.kind === 'set') {
-            draft.set('k', { [each.name]: each.value });
-            model.set(each.name, each.value);
-          } else {
-            draft.unset('k', [each.name]);
-            model.delete(each.name);
-          }
+        const model = new Map<string, string>();
+        for (const [key, name, value] of changes) {
+          draft.set(key, { [name]: value });
+          draft.index(key, name, value.length);
+          model.set(JSON.stringify([key, name]), value);
         }
-        const { set = [], unset = [] } = draft.parts();
-        const after = new Map(before);
-        for (const { fields } of unset) for (const field of fields) after.delete(field);
-        for (const { fields } of set)
-          for (const [field, value] of Object.entries(fields))
-            after.set(field, typeof value === 'string' ? value : '?');
-        expect(Object.fromEntries(after)).toEqual(Object.fromEntries(model));
+        const { set = [], index = [] } = draft.batch(GUARD, []);
+        const written = set.flatMap(({ key, fields }) =>
+          Object.entries(fields).map(([name, value]) => [JSON.stringify([key, name]), value] as const),
+        );
+        expect(new Map(written)).toEqual(model);
+        expect(written).toHaveLength(model.size);
+        const scores = index.map(({ index, id, score }) => [JSON.stringify([index, id]), score] as const);
+        expect(new Map(scores)).toEqual(
+          new Map(Array.from(model, ([place, value]) => [place, value.length])),
+        );
+        expect(scores).toHaveLength(model.size);
       }),
     );
   });

@@ -65,7 +65,6 @@ describe('decodeHead', () => {
       crashes: '[1,2,"x"]',
       cause: 'owner_dead',
       auto: '{"percent":40,"step":null,"atMs":1400}',
-      checkpointSeq: '6',
       checkpointBase: '2',
       'r:parsed': '3',
       'r:__proto__': '4',
@@ -81,7 +80,7 @@ describe('decodeHead', () => {
       crashedAtMs: [1, 2],
       orphanCause: 'owner_dead',
     });
-    expect(read).toMatchObject({ checkpointSeq: 6, checkpointBase: 2, resultKind: 'inline', result: '5' });
+    expect(read).toMatchObject({ checkpointSeq: 4, checkpointBase: 2, resultKind: 'inline', result: '5' });
     expect(read.automatic).toEqual({ percent: 40, step: null, atMs: 1_400 });
     expect([...read.reached]).toEqual([
       ['parsed', 3],
@@ -126,7 +125,8 @@ describe('decodeHead', () => {
     ['crashes', '[1'],
     ['cause', 'bad luck'],
     ['auto', '{'],
-    ['checkpointSeq', 'x'],
+    ['r:parsed', 'x'],
+    ['r:parsed', ''],
     ['checkpointBase', 'x'],
     ['eventSeq', 'x'],
     ['resultKind', 'toString'],

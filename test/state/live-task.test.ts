@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { decodeCheckpoint } from '../../src/state/checkpoint-store.js';
 import { INLINE_CHARACTERS } from '../../src/state/head.js';
 import { indexes, keys, priorityBase } from '../../src/state/keys.js';
 import { create, expectConsistent, hold, holder, HOME, taskInMemory } from './task-in-memory.js';
@@ -55,7 +56,10 @@ describe('LiveTask', () => {
     expect(head.task).toMatchObject({ progressPercent: 30, description: 'd', progressAtMs: 9 });
     expect([...head.reached]).toEqual([['a', 1]]);
     const { records } = await task.storage.read(HOME, [keys.checkpoint('t', 1)]);
-    expect(records[0]?.get('data')).toBe('1');
+    expect(decodeCheckpoint('t', 1, records[0] ?? null)).toMatchObject({
+      recoverableData: 1,
+      databaseState: 2,
+    });
   });
 
   it('is stuck until it moves', async () => {

@@ -25,7 +25,10 @@ export function unavailable(): RecoveryError {
 }
 
 /** A memory storage whose commits do nothing until the test decides. */
-export function manualStorage(partitions = 1): {
+export function manualStorage({
+  partitions = 1,
+  blocking = false,
+}: { partitions?: number; blocking?: boolean } = {}): {
   clock: ManualClock;
   memory: Storage;
   store: Store;
@@ -56,7 +59,7 @@ export function manualStorage(partitions = 1): {
     });
     return reply.promise;
   };
-  const store = new Store({ ...memory, commit }, 'test', clock, 1_000);
+  const store = new Store({ ...memory, blocking, commit }, 'test', clock, 1_000);
   const take = (): Call => {
     const call = calls.shift();
     if (call === undefined) throw new Error('no commit waits');

@@ -99,7 +99,7 @@ export async function hold(
       next: makeToken(by.fence, by.nonce, sequence + 1),
     };
     sequence += 1;
-    return task.commit({ guard, ...draft.parts() });
+    return task.commit(draft.batch(guard, []));
   };
   return { live, write };
 }

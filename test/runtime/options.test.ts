@@ -1,0 +1,124 @@
+import { describe, expect, it } from 'vitest';
+import { messageOf } from '../../src/errors.js';
+import { createRecovery } from '../../src/runtime/create-recovery.js';
+import { budgetOf, checkTaskOptions, settingsOf } from '../../src/runtime/options.js';
+import type { RecoveryOptions } from '../../src/runtime/options.js';
+import { memoryStorage } from '../../src/storage/memory.js';
+
+const storage = memoryStorage();
+const HOUR_MS = 3_600_000;
+
+function complaint(run: () => unknown): string {
+  try {
+    run();
+    return '';
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'INVALID_OPTION' });
+    return messageOf(error);
+  }
+}
+
+/** Options as plain JavaScript may give them. */
+function loose(options: unknown): RecoveryOptions {
+  return Object.assign(Object.create(null), { storage }, options);
+}
+
+describe('createRecovery', () => {
+  it('has the documented defaults', () => {
+    expect(settingsOf({ storage })).toEqual({
+      namespace: 'rekindle',
+      slot: null,
+      leaseMs: 15_000,
+      sweepIntervalMs: 30_000,
+      stuckAfterMs: 30 * 60_000,
+      concurrency: 10,
+      crashBudget: { count: 3, windowMs: 72 * HOUR_MS },
+      limits: {
+        inputBytes: 1_048_576,
+        checkpointBytes: 1_048_576,
+        resultBytes: 1_048_576,
+        errorBytes: 8_192,
+        checkpointNames: 10_000,
+      },
+      checks: new Map(),
+      checkpointEvents: false,
+    });
+  });
+
+  it('takes a limit that is undefined for absent, like every other option', () => {
+    const given = loose({ limits: { inputBytes: undefined, resultBytes: 5 }, leaseMs: undefined });
+    expect(settingsOf(given)).toMatchObject({
+      leaseMs: 15_000,
+      limits: { inputBytes: 1_048_576, resultBytes: 5 },
+    });
+  });
+
+  it('names all that is wrong at once', () => {
+    const given = loose({
+      storage: {},
+      leaseMs: 5,
+      namespace: 'a{b',
+      speed: 1,
+      checks: { a: 1 },
+      strategies: [],
+      maxCrashes: { count: 2 },
+    });
+    const message = complaint(() => createRecovery(given));
+    for (const part of [
+      '"storage"',
+      '"leaseMs"',
+      '"namespace"',
+      '"speed" is no option',
+      '"checks"',
+      '"strategies" must not be empty',
+      '"maxCrashes" windowMs',
+    ]) {
+      expect(message).toContain(part);
+    }
+    expect(complaint(() => Reflect.apply(createRecovery, null, []))).toContain('must be an object');
+  });
+
+  it.each<[string, unknown]>([
+    ['maxCrashes', 0],
+    ['maxCrashes', 51],
+    ['maxCrashes', { count: 1, windowMs: 1, more: 1 }],
+    ['limits', { inputByte: 1 }],
+    ['limits', { inputBytes: 3 * 1024 * 1024 }],
+    ['limits', { toString: 1 }],
+    ['optionalEvents', ['task_started']],
+    ['strategies', [{}]],
+    ['slot', ''],
+    ['leaseMs', Number.NaN],
+  ])('refuses %s: %j', (name, value) => {
+    expect(complaint(() => settingsOf(loose({ [name]: value })))).toContain(`"${name}"`);
+  });
+});
+
+describe('task options', () => {
+  it.each<[string, unknown]>([
+    ['priority', 11],
+    ['priority', -1],
+    ['priority', 1.5],
+    ['checkpointFrequency', 0],
+    ['ifRunning', 'wait'],
+    ['recovery', 'manual'],
+    ['validate', 'yes'],
+    ['taskId', 'fixed'],
+    ['retries', 3],
+    ['constructor', 1],
+  ])('refuses %s: %j, and names the task', (name, value) => {
+    const message = complaint(() => checkTaskOptions({ name: 'import', [name]: value }));
+    expect(message).toContain('of "import"');
+    expect(message).toContain(`"${name}"`);
+  });
+
+  it.each([[undefined], [{}], [{ name: '' }], [{ name: 5 }], ['name']])('refuses %j', (options) => {
+    expect(complaint(() => checkTaskOptions(options))).not.toBe('');
+  });
+
+  it('a plain number of crashes counts within 72 h', () => {
+    const settings = settingsOf({ storage, maxCrashes: { count: 5, windowMs: 7 } });
+    expect(budgetOf(undefined, settings)).toEqual({ count: 5, windowMs: 7 });
+    expect(budgetOf(2, settings)).toEqual({ count: 2, windowMs: 72 * HOUR_MS });
+  });
+});
