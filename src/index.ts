@@ -64,4 +64,4 @@ export type { EventListener } from './runtime/emitter.js';
 export type { Limits, RecoveryOptions, TaskOptions } from './runtime/options.js';
 export type { RecoveryReport, TaskReport } from './runtime/report.js';
 export type { PlannedRecovery, RecoverFilter, RecoveryRun, StartupOptions } from './runtime/runs.js';
-export type { StartedTask, TaskFunction, WrappedTask } from './runtime/with-recovery.js';
+export type { StartedTask, TaskFunction, WithRecovery, WrappedTask } from './runtime/with-recovery.js';

@@ -33,7 +33,7 @@ export interface StoredError {
 }
 
 /** A durable, resumable state of a task. */
-export interface Checkpoint {
+export interface Checkpoint<D = unknown> {
   /** The author's name for it; `null` for an automatic one. */
   readonly name: string | null;
   /** Rises by one with each explicit checkpoint of the task. */
@@ -42,7 +42,7 @@ export interface Checkpoint {
   readonly automatic: boolean;
   readonly progressPercent: number;
   readonly stepDescription: string | null;
-  readonly recoverableData: unknown;
+  readonly recoverableData: D;
   readonly databaseState: unknown;
   /** When it was made, in ms since 1970, by the storage's clock as its writer knew it. */
   readonly createdAtMs: number;

@@ -4,20 +4,20 @@ import { checkId } from '../domain/ids.js';
 import type { Checkpoint } from '../domain/task.js';
 
 /** An explicit checkpoint, as its author writes it. */
-export interface CheckpointInput {
+export interface CheckpointInput<D = unknown> {
   /** Its name: 1 to 256 characters. The same name may be used again. */
   readonly name: string;
   /** How far the task is, 0 to 100. */
   readonly progressPercent: number;
   readonly stepDescription?: string;
   /** Whatever the task needs to go on from here: JSON data, at most 1 MiB together with `databaseState`. */
-  readonly recoverableData?: unknown;
+  readonly recoverableData?: D;
   /** What the task's own database looked like at this point, for `validate` and for the resumed run. */
   readonly databaseState?: unknown;
 }
 
 /** The first argument of every wrapped function. Its methods are bound: they can be taken apart. */
-export interface RecoveryContext {
+export interface RecoveryContext<D = unknown> {
   readonly taskId: string;
   readonly name: string;
   /** Which run of the task this is, from 1. */
@@ -27,9 +27,9 @@ export interface RecoveryContext {
   /** Aborts when the task no longer belongs to this worker, with a `RecoveryError` as its reason. */
   readonly signal: AbortSignal;
   /** The newest explicit checkpoint of an earlier attempt; null on a first run and after a clean restart. */
-  readonly resumedFrom: Checkpoint | null;
+  readonly resumedFrom: Checkpoint<D> | null;
   /** The newest checkpoint of all, automatic ones and this attempt's included. */
-  readonly lastCheckpoint: Checkpoint | null;
+  readonly lastCheckpoint: Checkpoint<D> | null;
   /** Whether a checkpoint of this name was made, in this attempt or in what it resumes from. */
   readonly reached: (checkpointName: string) => boolean;
   /**
@@ -45,7 +45,7 @@ export interface RecoveryContext {
    * @example
    * await ctx.createCheckpoint({ name: 'parsed', progressPercent: 40, recoverableData: { rows } });
    */
-  readonly createCheckpoint: (checkpoint: CheckpointInput) => Promise<void>;
+  readonly createCheckpoint: (checkpoint: CheckpointInput<D>) => Promise<void>;
 }
 
 const KNOWN = new Set(['name', 'progressPercent', 'stepDescription', 'recoverableData', 'databaseState']);

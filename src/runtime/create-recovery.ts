@@ -32,7 +32,7 @@ import { Runs } from './runs.js';
 import type { PlannedRecovery, RecoverFilter, RecoveryRun, StartupOptions } from './runs.js';
 import { Starter } from './starter.js';
 import { wrap } from './with-recovery.js';
-import type { TaskFunction, WrappedTask } from './with-recovery.js';
+import type { TaskFunction, WithRecovery, WrappedTask } from './with-recovery.js';
 import { Worker } from './worker.js';
 
 /** Options of `shutdown`. */
@@ -50,18 +50,16 @@ export interface Recovery extends AsyncDisposable {
    * `LEASE_UNCERTAIN`, `RESULT_NOT_STORABLE`, `SHUT_DOWN`, `SLOT_CONFLICT`, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`,
    * `STORAGE_FULL`, `STORAGE_READONLY`, `STORAGE_REFUSED`, `CORRUPT_RECORD`.
    * @throws `INVALID_OPTION`, `DUPLICATE_TASK_NAME`
+   * Name the type of the checkpoints' data at the context, `ctx: RecoveryContext<{ rows: Row[] }>`, to have it checked.
    * @example
    * const importFile = recovery.withRecovery(async (ctx, path: string) => load(path), {
    *   name: 'import-file', taskId: (path) => path,
    * });
    */
-  readonly withRecovery: <A extends unknown[], R>(
-    fn: TaskFunction<A, R>,
-    options: TaskOptions<A, R>,
-  ) => WrappedTask<A, R>;
+  readonly withRecovery: WithRecovery;
   /**
    * Takes back what a dead process left behind, and keeps looking. Resolves once recovery is under way.
-   * @throws `CHECK_FAILED`, `LAYOUT_MISMATCH`, `RECOVERY_TIMEOUT`, `SLOT_CONFLICT`, `SHUT_DOWN`, `STORAGE_UNAVAILABLE`
+   * @throws `INVALID_OPTION`, `CHECK_FAILED`, `LAYOUT_MISMATCH`, `RECOVERY_TIMEOUT`, `SLOT_CONFLICT`, `SHUT_DOWN`, `STORAGE_UNAVAILABLE`
    */
   readonly runStartupRecovery: (options?: StartupOptions) => Promise<RecoveryRun>;
   /** What `recover` would do, with reasons; writes nothing. @throws `STORAGE_UNAVAILABLE`, `SHUT_DOWN` */
@@ -192,16 +190,20 @@ export function createRecovery(options: RecoveryOptions): Recovery {
 export function recoveryOf(options: RecoveryOptions, table: ProcessTable): Recovery {
   const parts = new Parts(options, table);
   const { runs, store, emitter } = parts;
+  const withRecovery: WithRecovery = <A extends unknown[], R, D>(
+    fn: TaskFunction<A, R, D>,
+    taskOptions: TaskOptions<A, R>,
+  ): WrappedTask<A, R> => {
+    const wrapped = wrap(parts, parts.starter, fn, taskOptions);
+    runs.nameAdded();
+    return wrapped;
+  };
   const shutdown = async (given: ShutdownOptions = {}): Promise<void> => {
     checkOptions('shutdown', given, { timeoutMs: number(0, 86_400_000) }, []);
     await parts.shutdown(given.timeoutMs ?? SHUTDOWN_MS);
   };
   return {
-    withRecovery: (fn, taskOptions) => {
-      const wrapped = wrap(parts, parts.starter, fn, taskOptions);
-      runs.nameAdded();
-      return wrapped;
-    },
+    withRecovery,
     runStartupRecovery: runs.runStartupRecovery,
     planRecovery: runs.planRecovery,
     recover: runs.recover,

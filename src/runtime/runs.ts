@@ -9,6 +9,7 @@ import { deferred, within } from './deferred.js';
 import type { Engine } from './engine.js';
 import { assertOpen } from './engine.js';
 import { checkHealth } from './health-check.js';
+import { namespaceExists } from './namespace.js';
 import { readHeads } from './orphans.js';
 import type { OrphanFinder } from './orphans.js';
 import { Recoverer } from './recoverer.js';
@@ -121,12 +122,13 @@ export class Runs {
 
   readonly planRecovery = async (): Promise<PlannedRecovery[]> => {
     assertOpen(this.#engine);
-    await this.#engine.worker.open();
     const { store, flights } = this.#engine;
+    // Looking is not joining: no worker record is written, no slot taken.
+    if (!(await namespaceExists(this.#engine))) return [];
     const names = this.#recoverer.namesOf({});
     const planned: PlannedRecovery[] = [];
     const seen = new Set<string>();
-    const dead = await this.#finder.deadWorkers();
+    const dead = await this.#finder.deadWorkers(true);
     for await (const candidates of this.#finder.find(names, dead, await this.sweeper.trustsLeases())) {
       for (const found of candidates) {
         if (found.kind === 'corrupt') planned.push(unreadable(found.taskId, found.name ?? '', found.error));

@@ -8,8 +8,20 @@ import { budgetOf, checkTaskOptions } from './options.js';
 import type { TaskOptions } from './options.js';
 import type { Starter } from './starter.js';
 
-/** A task function: the context first, then the arguments that callers give. */
-export type TaskFunction<A extends unknown[], R> = (ctx: RecoveryContext, ...args: A) => R | Promise<R>;
+/**
+ * A task function: the context first, then the arguments that callers give. `D` is the type of its checkpoints' data;
+ * it is named at the context, `ctx: RecoveryContext<{ rows: Row[] }>`, or unknown.
+ */
+export type TaskFunction<A extends unknown[], R, D = unknown> = (
+  ctx: RecoveryContext<D>,
+  ...args: A
+) => R | Promise<R>;
+
+/** Wraps a function; see `Recovery.withRecovery`. Two signatures, so that a context without a type needs none. */
+export interface WithRecovery {
+  <A extends unknown[], R>(fn: TaskFunction<A, R>, options: TaskOptions<A, R>): WrappedTask<A, R>;
+  <A extends unknown[], R, D>(fn: TaskFunction<A, R, D>, options: TaskOptions<A, R>): WrappedTask<A, R>;
+}
 
 /** A task that was started. */
 export interface StartedTask<R> {
@@ -29,10 +41,10 @@ export interface WrappedTask<A extends unknown[], R> {
 }
 
 /** Registers the function under its name. @throws `INVALID_OPTION`, `DUPLICATE_TASK_NAME` */
-export function wrap<A extends unknown[], R>(
+export function wrap<A extends unknown[], R, D>(
   engine: Engine,
   starter: Starter,
-  fn: TaskFunction<A, R>,
+  fn: TaskFunction<A, R, D>,
   options: TaskOptions<A, R>,
 ): WrappedTask<A, R> {
   checkTaskOptions(options);
@@ -55,7 +67,7 @@ export function wrap<A extends unknown[], R>(
     strategies: options.strategies ?? null,
     validate: options.validate ?? null,
     // What is stored came in through this very signature, and JSON gives back what it was given.
-    invoke: (context, args) => fn(context, ...(args as A)),
+    invoke: (context, args) => fn(context as RecoveryContext<D>, ...(args as A)),
   };
   engine.handlers.set(name, handler);
   const start = async (...args: A): Promise<StartedTask<R>> => {

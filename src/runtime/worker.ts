@@ -5,7 +5,7 @@
 import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
 import { log } from '../log.js';
 import type { Draft } from '../state/draft.js';
-import { HASH_NAME, indexes, keys } from '../state/keys.js';
+import { indexes, keys } from '../state/keys.js';
 import { RecordWriter, refusalError } from '../state/record-writer.js';
 import { fenceOf, makeToken } from '../state/token.js';
 import type { Batch, Fields, StoredRecord } from '../storage/storage.js';
@@ -14,9 +14,8 @@ import type { Engine } from './engine.js';
 import { assertOpen, notAfter } from './engine.js';
 import type { ProcessIdentity } from './identity.js';
 import type { LeaseHolder } from './lease-keeper.js';
+import { openNamespace } from './namespace.js';
 
-/** Version of the records' layout. A client that knows another one is refused. */
-const LAYOUT = '1';
 const TRIES = 20;
 
 export class Worker implements LeaseHolder {
@@ -43,6 +42,11 @@ export class Worker implements LeaseHolder {
   /** The generation of the slot that this worker holds; null without one. */
   get slotFence(): number | null {
     return this.#conflict === null ? this.#slotFence : null;
+  }
+
+  /** Whether it has signed on. */
+  get isOpen(): boolean {
+    return this.#writer !== null;
   }
 
   get renewedMs(): number {
@@ -125,7 +129,7 @@ export class Worker implements LeaseHolder {
   }
 
   async #register(): Promise<RecordWriter> {
-    await this.#checkLayout();
+    await openNamespace(this.#engine);
     await this.#takeSlot();
     const { random, clock, queue, store, settings, leases } = this.#engine;
     const key = keys.worker(this.incarnation);
@@ -200,28 +204,6 @@ export class Worker implements LeaseHolder {
     };
   }
 
-  async #checkLayout(): Promise<void> {
-    const { store, queue, random } = this.#engine;
-    const expected = { layout: LAYOUT, partitions: String(store.partitions.length), hash: HASH_NAME };
-    for (let tries = 0; tries < TRIES; tries += 1) {
-      const { records } = await store.read(store.home, [keys.meta]);
-      const meta = records[0] ?? null;
-      if (meta !== null) return assertLayout(meta, expected);
-      const { outcome } = await queue.commit(store.home, {
-        guard: { key: keys.meta, expect: null, next: makeToken(1, random.nonce(), 0) },
-        notAfter: notAfter(this.#engine, store.home),
-        set: [{ key: keys.meta, fields: expected }],
-      });
-      if (outcome.status === 'applied' || outcome.status === 'duplicate') return;
-      if (outcome.status === 'refused') throw refusalError(outcome);
-    }
-    throw new RecoveryError(
-      'STORAGE_UNAVAILABLE',
-      'The namespace could not be opened; its meta record keeps changing.',
-      { retryable: true },
-    );
-  }
-
   async #takeSlot(): Promise<void> {
     const { slot } = this.#engine.settings;
     if (slot === null) return;
@@ -283,17 +265,4 @@ export function removalOf(incarnation: string, token: string, notAfterMs: number
     notAfter: notAfterMs,
     index: [{ index: indexes.workers, id: incarnation, score: null }],
   };
-}
-
-function assertLayout(meta: StoredRecord, expected: Readonly<Record<string, string>>): void {
-  for (const [field, value] of Object.entries(expected)) {
-    const found = meta.get(field) ?? 'nothing';
-    if (found === value) continue;
-    throw new RecoveryError(
-      'LAYOUT_MISMATCH',
-      `The namespace was written with ${field} = ${found}, this client has ${value}. ` +
-        'Use the same number of partitions and the same major version, or another namespace.',
-      { details: { field, found, expected: value } },
-    );
-  }
 }
