@@ -5,7 +5,7 @@
  *    of it is written any more, and every call on its context is rejected with the reason.
  * 2. It ends exactly once: completed, failed, released or lost.
  */
-import { messageOf, RecoveryError } from '../errors.js';
+import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
 import { toJsonText } from '../domain/json.js';
 import type { Checkpoint, StoredError } from '../domain/task.js';
 import { log } from '../log.js';
