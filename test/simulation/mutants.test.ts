@@ -10,7 +10,7 @@ import { simulate } from './world.js';
 import type { Scenario } from './world.js';
 
 const DOCUMENT: Job = { id: 'document-1', kind: 'document', worker: 0 };
-const BASE: Scenario = { seed: 31, workers: 2, jobs: [DOCUMENT], faults: [] };
+const BASE: Scenario = { seed: 31, workers: 2, jobs: [DOCUMENT], faults: [], maxEvents: 20_000 };
 const CALLS = 40;
 
 const paused = atEachCall(BASE, CALLS, 'pause-before', 2_500);

@@ -77,7 +77,7 @@ export class VirtualTime {
 }
 
 /** Resolves once no microtask is left. */
-export function drained(): Promise<void> {
+function drained(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });

@@ -27,6 +27,8 @@ export interface Scenario {
   /** False where a fault breaks what mutual exclusion in time rests on: the storage's clock, the promise of a slot. */
   readonly singleOwner?: boolean;
   readonly options?: Partial<RecoveryOptions>;
+  /** After this many events a run counts as one that does not end. Default 300,000. */
+  readonly maxEvents?: number;
   /** Puts a broken partition in. */
   readonly partition?: () => MemoryPartition;
   /** What else happens, at given times. */
@@ -49,7 +51,7 @@ export interface Outcome {
 const BOOT_ID_PATH = '/proc/sys/kernel/random/boot_id';
 /** No scenario needs longer, in virtual ms; what is not done by then never will be. */
 const MAX_MS = 4 * 3_600_000;
-const MAX_EVENTS = 30_000;
+const MAX_EVENTS = 300_000;
 const QUIET_MS = 4 * LEASE_MS;
 
 export class World {
@@ -184,7 +186,8 @@ export class World {
   }
 
   async #until(ended: () => boolean): Promise<void> {
-    for (let events = 0; events < MAX_EVENTS; events += 1) {
+    const most = this.#scenario.maxEvents ?? MAX_EVENTS;
+    for (let events = 0; events < most; events += 1) {
       const { nextMs } = this.time;
       if (nextMs === null || nextMs > MAX_MS) return;
       if (nextMs > this.time.nowMs) {
