@@ -153,7 +153,9 @@ test.each(KINDS)(
   'a worker whose record was removed signs on again, so that its death can be proven: %s',
   async (kind) => {
     const world = await makeWorld(kind);
-    const first = await holder(world, { leaseMs, sweepIntervalMs: 60_000 });
+    // Without a sweeper, which would do it too.
+    const first = await world.worker({ leaseMs });
+    await first.call('start', 'gate', { id: ID });
     const { owner } = await world.task(ID);
     const key = `w:${owner}`;
     const record = async (): Promise<string | null> =>

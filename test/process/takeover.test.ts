@@ -55,9 +55,11 @@ test.each(KINDS)('recovery never adopts what its own process starts meanwhile: %
   const orphans = names('orphan', 60);
   const fresh = names('fresh', 150);
   await leaveBehind(world, orphans);
-  const worker = await world.worker({ sweepIntervalMs: 10, leaseMs: 2_000 });
-  const starts = fresh.map((id) => worker.call('start', 'job', { id }));
+  const worker = await world.worker();
+  // Long enough for recovery to meet them.
+  const starts = fresh.map((id) => worker.call('start', 'job', { id, pauseMs: 300 }));
   await Promise.all([worker.call('startup'), ...starts, worker.call('startup')]);
+  for (let look = 0; look < 10; look += 1) await worker.call('recover');
   for (const id of fresh) expect(await worker.heard({ type: 'result', id })).toMatchObject({ value: 1 });
   for (const id of orphans) await worker.heard({ type: 'event', event: 'task_completed', id });
   expect(runsOf(world, 2)).toEqual(once(orphans));

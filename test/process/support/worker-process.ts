@@ -25,6 +25,8 @@ export interface WorkerConfig {
   readonly journal?: string;
   /** Its `job`s never end. */
   readonly hold?: boolean;
+  /** It kills itself with the acknowledgement of this many checkpoints of `steps`. */
+  readonly dieAfter?: number | undefined;
   /** A crash budget of their own for its `steps`. */
   readonly stepsMaxCrashes?: number | undefined;
   /** In front of `node`: a program that runs it, with its arguments. */

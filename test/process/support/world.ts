@@ -20,11 +20,14 @@ export type Kind = 'sqlite' | 'redis';
 export const KINDS: readonly Kind[] = ['sqlite', 'redis'];
 /** Kill tests run this often. */
 export const ROUNDS: number = Number(process.env['REKINDLE_ROUNDS'] ?? 5);
+/** For tests whose length depends on them, in ms. */
+export const ROUNDS_TIMEOUT_MS: number = 60_000 + 4_000 * ROUNDS;
 /** More than one, so that what spans partitions is met. */
 const PARTITIONS = 3;
 
 type WorkerOptions = Partial<WorkerConfig['recovery']> & {
   hold?: boolean;
+  dieAfter?: number;
   stepsMaxCrashes?: number;
   port?: number;
   under?: string[];
@@ -85,6 +88,7 @@ export class World {
   /** A new worker process, ready. `port` leads it to Redis through a proxy. */
   async worker({
     hold = false,
+    dieAfter,
     stepsMaxCrashes,
     port,
     under = [],
@@ -97,6 +101,7 @@ export class World {
       recovery: { namespace: this.namespace, ...recovery },
       journal: join(this.folder, 'journal'),
       hold,
+      dieAfter,
       stepsMaxCrashes,
       under,
     });
