@@ -204,6 +204,7 @@ export class Recoverer {
           store.range(partition, indexes.inState('orphaned', name), { limit: UNHANDLED_LISTED }),
         ]);
         for (const { id } of [...running.entries, ...queued.entries]) {
+          if (!isWanted(filter, id)) continue;
           report.add({
             taskId: id,
             name,
