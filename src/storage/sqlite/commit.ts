@@ -145,16 +145,29 @@ function loadBase(db: Connection, partition: string, batches: readonly Batch[]):
   return base;
 }
 
+/** All fields that are texts, as one parameter: to bind them one by one took twice as long as to write them. */
+const PUT_TEXTS = `INSERT INTO rekindle_records (partition, key, field, value)
+  SELECT ?, record.key, field.key, field.value FROM json_each(?) AS record, json_each(record.value) AS field
+  WHERE true ON CONFLICT DO UPDATE SET value = excluded.value`;
+
 function writeRecords(db: Connection, partition: string, records: Changes['records']): void {
   const wiped: string[] = [];
+  const texts: string[] = [];
   const rows: SqliteParam[][] = [];
   for (const [key, change] of records) {
     const removed: string[] = [];
+    const members: string[] = [];
     if (change.wiped) wiped.push(key);
     for (const [field, value] of change.fields) {
-      if (value !== null) rows.push([partition, key, field, encodeText(value)]);
-      else if (!change.wiped) removed.push(field);
+      if (value === null) {
+        if (!change.wiped) removed.push(field);
+        continue;
+      }
+      const encoded = encodeText(value);
+      if (typeof encoded === 'string') members.push(`${JSON.stringify(field)}:${JSON.stringify(encoded)}`);
+      else rows.push([partition, key, field, encoded]);
     }
+    if (members.length > 0) texts.push(`${JSON.stringify(key)}:{${members.join(',')}}`);
     if (removed.length > 0) {
       db.runIn(
         'DELETE FROM rekindle_records WHERE partition = ? AND key = ? AND field IN @',
@@ -164,6 +177,7 @@ function writeRecords(db: Connection, partition: string, records: Changes['recor
     }
   }
   db.runIn('DELETE FROM rekindle_records WHERE partition = ? AND key IN @', [partition], [wiped]);
+  if (texts.length > 0) db.run(PUT_TEXTS, [partition, `{${texts.join(',')}}`]);
   db.insert(
     'INSERT INTO rekindle_records (partition, key, field, value) VALUES @ ON CONFLICT DO UPDATE SET value = excluded.value',
     rows,
