@@ -65,6 +65,8 @@ export class Attempt implements LeaseHolder {
       },
       engine.queue,
       {
+        prepare: (draft) => this.#live.prepare(draft),
+        refused: () => this.#live.refused(),
         renew: (draft) => this.#live.renew(draft),
         renewed: () => {},
         lost: (current) => this.#taken(current),

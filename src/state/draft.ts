@@ -1,14 +1,17 @@
 /** What a writer gathers until its next batch is frozen. Later changes of a field or an index entry replace earlier ones. */
-import type { Batch, Fields, FromNow } from '../storage/storage.js';
+import type { Batch, Fields, FromNow, Value } from '../storage/storage.js';
 
 type Put = NonNullable<Batch['set']>[number];
 type Move = NonNullable<Batch['index']>[number];
+
+/** An event that waits in a draft; it gets its number when the batch is frozen. */
+export type DraftEvent = Record<string, Value>;
 
 /** Lists that are searched, not maps: a draft holds a handful of records and entries. */
 export class Draft {
   readonly #set: Put[] = [];
   readonly #index: Move[] = [];
-  readonly #append: Fields[] = [];
+  readonly #append: DraftEvent[] = [];
   #size = 0;
 
   /** Roughly how many characters are held. */
@@ -36,7 +39,11 @@ export class Draft {
     else this.#index[at] = entry;
   }
 
-  append(fields: Fields): void {
+  get events(): readonly DraftEvent[] {
+    return this.#append;
+  }
+
+  append(fields: DraftEvent): void {
     this.#append.push(fields);
     this.#size += 20 * Object.keys(fields).length;
   }

@@ -30,6 +30,7 @@ export type ResultText =
 export class LiveTask {
   readonly start: LiveTaskStart;
   #eventSeq: number;
+  #eventSeqBefore: number;
   #checkpointSeq: number;
   #hasAutomatic: boolean;
   #stuck = false;
@@ -37,6 +38,7 @@ export class LiveTask {
   constructor(start: LiveTaskStart) {
     this.start = start;
     this.#eventSeq = start.eventSeq;
+    this.#eventSeqBefore = start.eventSeq;
     this.#checkpointSeq = start.checkpointSeq;
     this.#hasAutomatic = start.hasAutomatic;
   }
@@ -139,11 +141,24 @@ export class LiveTask {
   }
 
   event(draft: Draft, type: RecoveryEventType, details: Readonly<Record<string, string>> = {}): Fields {
-    this.#eventSeq += 1;
-    const fields = eventFields(type, this.start, this.#eventSeq, details);
+    const fields = eventFields(type, this.start, 0, details);
     draft.append(fields);
-    this.#head(draft, { eventSeq: String(this.#eventSeq) });
     return fields;
+  }
+
+  /** Numbers the events of a batch that is about to be frozen: a number of a refused one must not be missing. */
+  prepare(draft: Draft): void {
+    this.#eventSeqBefore = this.#eventSeq;
+    if (draft.events.length === 0) return;
+    for (const event of draft.events) {
+      this.#eventSeq += 1;
+      event['seq'] = String(this.#eventSeq);
+    }
+    this.#head(draft, { eventSeq: String(this.#eventSeq) });
+  }
+
+  refused(): void {
+    this.#eventSeq = this.#eventSeqBefore;
   }
 
   #end(

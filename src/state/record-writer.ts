@@ -18,6 +18,10 @@ interface Waiter {
 
 /** What the owner of a writer wants to know and decide. */
 export interface WriterOwner {
+  /** Called on each draft that is about to be frozen. */
+  prepare?(draft: Draft): void;
+  /** The batch that was prepared last was refused: nothing of it stands. */
+  refused?(): void;
   /** Adds the renewal to a draft that is about to be frozen, and returns the keys to observe with it. */
   renew(draft: Draft): readonly string[];
   /** A renewal was acknowledged; it was first sent at this monotonic time. */
@@ -147,6 +151,7 @@ export class RecordWriter implements BatchSource {
       this.#frozenRenewsSinceMs = nowMs;
       this.#renewWanted = false;
     }
+    this.#owner.prepare?.(draft);
     this.#issued += 1;
     const next = makeToken(this.fence, this.#nonce, this.#issued);
     this.#frozen = draft.batch({ key: this.#key, expect: this.#applied, next }, observe);
@@ -174,6 +179,7 @@ export class RecordWriter implements BatchSource {
       this.kill(error);
     } else {
       const error = refusalError(outcome);
+      this.#owner.refused?.();
       for (const waiter of waiters) waiter.reject(error);
     }
     if (this.#dead === null && (this.#waiters.length > 0 || this.#renewWanted)) this.#enqueue();

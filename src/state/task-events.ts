@@ -1,7 +1,7 @@
 /** Events as fields of the log, and back. */
 import { RECOVERY_EVENT_TYPES } from '../domain/events.js';
 import type { RecoveryEvent, RecoveryEventType } from '../domain/events.js';
-import type { Fields, StoredRecord } from '../storage/storage.js';
+import type { Fields, StoredRecord, Value } from '../storage/storage.js';
 
 /** What an event of a task says about it. */
 export interface EventSubject {
@@ -19,7 +19,7 @@ export function eventFields(
   subject: EventSubject,
   seq: number,
   details: Readonly<Record<string, string>> = {},
-): Fields {
+): Record<string, Value> {
   return {
     event,
     task_id: subject.taskId,

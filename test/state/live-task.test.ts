@@ -1,3 +1,4 @@
+import { Draft } from '../../src/state/draft.js';
 import { describe, expect, it } from 'vitest';
 import { decodeCheckpoint } from '../../src/state/checkpoint-store.js';
 import { INLINE_CHARACTERS } from '../../src/state/head.js';
@@ -105,6 +106,16 @@ describe('LiveTask', () => {
     const recovered = await running(true);
     await recovered.write((draft) => recovered.live.complete(draft, { kind: 'none' }));
     expect(await eventsOf(recovered)).toEqual(['recovery_completed', 'task_completed']);
+  });
+
+  it('numbers the events of a refused batch again, so that none is missing', async () => {
+    const set = await running();
+    const refused = new Draft();
+    set.live.event(refused, 'checkpoint_created');
+    set.live.prepare(refused);
+    set.live.refused();
+    await set.write((draft) => set.live.complete(draft, { kind: 'none' }));
+    await expectConsistent(set.task);
   });
 
   it('fails with its error, but tells only name and code in events', async () => {

@@ -99,6 +99,7 @@ export async function hold(
       next: makeToken(by.fence, by.nonce, sequence + 1),
     };
     sequence += 1;
+    live.prepare(draft);
     return task.commit(draft.batch(guard, []));
   };
   return { live, write };
