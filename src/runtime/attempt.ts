@@ -2,7 +2,7 @@
  * One execution of a task by its present holder: its writes, its lease, its end.
  *
  * 1. Once the attempt is lost (somebody else claimed the task, the lease ran out unconfirmed, a slot conflict), nothing
- *    of it is written any more, and every call on its context is rejected with the reason.
+ *    more of it is handed to the storage, and every call on its context is rejected with the reason.
  * 2. It ends exactly once: completed, failed, released or lost.
  */
 import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';

@@ -42,7 +42,10 @@ export interface RecoveryOptions {
    * the same slot never overlap; in return a restarted one takes back at once what its predecessor held.
    */
   readonly slot?: string;
-  /** How long a task belongs to a worker that is not heard from, in ms. Default 15,000; at least 100. */
+  /**
+   * How long a task belongs to a worker that is not heard from, in ms. Default 15,000; at least 100. A storage call
+   * gets a quarter of it: with less than about a second, a busy machine misses that now and then.
+   */
   readonly leaseMs?: number;
   /** How often orphans are looked for after start, in ms, give or take a tenth. Default 30,000. */
   readonly sweepIntervalMs?: number;
