@@ -101,6 +101,22 @@ describe.each([1, 3])('the sweeper, on %i partitions', (partitions) => {
     expect(await statusOf('a')).toBe('completed');
   });
 
+  it('leaves a lease that is renewed while it reads', async () => {
+    const owner = world.proc();
+    await startIn(owner, 'a');
+    world.clock.stepWall(LEASE_MS + 1);
+    const { recovery, line } = world.proc();
+    define(recovery);
+    const held = line.hold(({ kind, keys: read }) => kind === 'read' && read.includes(keys.head('a')));
+    const recovering = recovery.recover();
+    await held.reached;
+    await world.clock.advance(LEASE_MS / 2);
+    held.release();
+    const { finished } = await recovering;
+    await expect(finished).resolves.toMatchObject({ discovered: 0 });
+    await expect(recovery.tasks.get('a')).resolves.toMatchObject({ status: 'processing', attempt: 1 });
+  });
+
   it('a sweep that fails says so, and the next one makes up for it', async () => {
     const watcher = await watching();
     await world.clock.advance(LEASE_MS * 2);
