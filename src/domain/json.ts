@@ -33,7 +33,8 @@ function walkObject(what: string, value: object, trail: Trail, open: Set<object>
     }
   } else {
     const prototype: unknown = Object.getPrototypeOf(value);
-    if ((prototype !== Object.prototype && prototype !== null) || 'toJSON' in value) {
+    // A plain object's prototype is the end of the chain, that of another realm (vm, test runners) too.
+    if ((prototype !== null && Object.getPrototypeOf(prototype) !== null) || 'toJSON' in value) {
       const kind = value.constructor?.name ?? 'object';
       refuse(what, trail, `an instance of ${kind}`, 'Convert it to plain data first.');
     }
@@ -92,7 +93,8 @@ export function checkSize(text: string, { what, maxBytes }: TextLimit): void {
 
 /** The JSON text of `value`. @throws `NOT_JSON` with the path of the offending value, `PAYLOAD_TOO_LARGE` */
 export function toJsonText(value: unknown, limit: TextLimit): string {
-  walk(limit.what, value, [], new Set(), false);
+  // A text holds nothing to refuse, and neither does null.
+  if (typeof value !== 'string' && value !== null) walk(limit.what, value, [], new Set(), false);
   const text = JSON.stringify(value);
   checkSize(text, limit);
   return text;

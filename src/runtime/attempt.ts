@@ -7,13 +7,14 @@
  */
 import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
 import { toJsonText } from '../domain/json.js';
-import type { Checkpoint, StoredError } from '../domain/task.js';
+import type { StoredError } from '../domain/task.js';
 import { log } from '../log.js';
 import type { Draft } from '../state/draft.js';
 import { keys } from '../state/keys.js';
 import { LiveTask } from '../state/live-task.js';
 import type { LiveTaskStart, ResultText } from '../state/live-task.js';
 import { RecordWriter } from '../state/record-writer.js';
+import type { WriterOwner } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
 import { fenceOf } from '../state/token.js';
 import type { Fields } from '../storage/storage.js';
@@ -23,6 +24,7 @@ import { shutDownError } from './engine.js';
 import { Journal } from './journal.js';
 import type { Resume } from './journal.js';
 import type { LeaseHolder } from './lease-keeper.js';
+import { TaskContext } from './task-context.js';
 import { contextClosed, isNotItsFault, storedErrorOf, unstorableError } from './task-errors.js';
 
 /** What a won create or claim hands over. */
@@ -33,6 +35,31 @@ export interface AttemptStart {
   readonly nonce: string;
   readonly sentMs: number;
   readonly resume: Resume;
+}
+
+/** The attempt from the side of its writer. */
+class HeadOwner implements WriterOwner {
+  readonly #live: LiveTask;
+  readonly lost: WriterOwner['lost'];
+
+  constructor(live: LiveTask, lost: WriterOwner['lost']) {
+    this.#live = live;
+    this.lost = lost;
+  }
+
+  prepare(draft: Draft): void {
+    this.#live.prepare(draft);
+  }
+
+  refused(): void {
+    this.#live.refused();
+  }
+
+  renew(draft: Draft): readonly string[] {
+    return this.#live.renew(draft);
+  }
+
+  renewed(): void {}
 }
 
 export class Attempt implements LeaseHolder {
@@ -64,17 +91,20 @@ export class Attempt implements LeaseHolder {
         renewAfterMs: leaseMs / 3,
       },
       engine.queue,
-      {
-        prepare: (draft) => this.#live.prepare(draft),
-        refused: () => this.#live.refused(),
-        renew: (draft) => this.#live.renew(draft),
-        renewed: () => {},
-        lost: (current) => this.#taken(current),
-      },
+      new HeadOwner(this.#live, (current) => this.#taken(current)),
       () => engine.clock.monotonicMs(),
     );
-    this.#journal = new Journal(engine, handler, this.#live, this.#writer, start.resume);
-    this.context = this.#makeContext();
+    this.#journal = new Journal(engine, handler, this.#live, this.#writer, start.resume, () =>
+      this.#assertUsable(),
+    );
+    this.context = new TaskContext({
+      taskId: this.taskId,
+      name: handler.name,
+      attempt: start.live.attempt,
+      fence: start.fence,
+      journal: this.#journal,
+      signal: () => this.#signal(),
+    });
     engine.fences.remember(this.taskId, start.fence);
     engine.leases.add(this);
     engine.attempts.add(this);
@@ -189,7 +219,7 @@ export class Attempt implements LeaseHolder {
     } finally {
       this.#engine.leases.delete(this);
       this.#engine.attempts.delete(this);
-      this.#writer.kill(contextClosed(this.taskId));
+      this.#writer.close(() => contextClosed(this.taskId));
       // Lost, but perhaps nobody took it: this process may take it back.
       if (this.#stop?.code === 'LEASE_UNCERTAIN') this.#engine.kick();
     }
@@ -256,37 +286,5 @@ export class Attempt implements LeaseHolder {
       if (this.#stop !== null) this.#abort.abort(this.#stop);
     }
     return this.#abort.signal;
-  }
-
-  #makeContext(): RecoveryContext {
-    const { attempt } = this.#live.start;
-    const signal = (): AbortSignal => this.#signal();
-    const resumedFrom = (): Checkpoint | null => this.#journal.resumedFrom;
-    const last = (): Checkpoint | null => this.#journal.last();
-    return {
-      taskId: this.taskId,
-      name: this.#handler.name,
-      attempt,
-      fence: this.#writer.fence,
-      get resumedFrom() {
-        return resumedFrom();
-      },
-      // Made on first use: most tasks never look, and a controller is a third of a task's heap.
-      get signal() {
-        return signal();
-      },
-      get lastCheckpoint() {
-        return last();
-      },
-      reached: (name) => this.#journal.reached(name),
-      updateProgress: async (percent, step, description) => {
-        this.#assertUsable();
-        await this.#journal.progress(percent, step, description);
-      },
-      createCheckpoint: async (checkpoint) => {
-        this.#assertUsable();
-        await this.#journal.checkpoint(checkpoint);
-      },
-    };
   }
 }

@@ -26,7 +26,9 @@ export class Journal {
   readonly #handler: Handler;
   readonly #live: LiveTask;
   readonly #writer: RecordWriter;
-  readonly #reached: Set<string>;
+  readonly #assertUsable: () => void;
+  /** Made with the first name: most tasks have none for long, and an empty set takes room, too. */
+  #reached: Set<string> | null;
   /** The newest explicit checkpoint of an earlier attempt. */
   resumedFrom: Checkpoint | null;
   #lastText: CheckpointText | null = null;
@@ -34,12 +36,21 @@ export class Journal {
   #explicit: Checkpoint | null;
   #automaticAt: number;
 
-  constructor(engine: Engine, handler: Handler, live: LiveTask, writer: RecordWriter, resume: Resume) {
+  /** `assertUsable` throws when the attempt is over. */
+  constructor(
+    engine: Engine,
+    handler: Handler,
+    live: LiveTask,
+    writer: RecordWriter,
+    resume: Resume,
+    assertUsable: () => void,
+  ) {
     this.#engine = engine;
     this.#handler = handler;
     this.#live = live;
     this.#writer = writer;
-    this.#reached = new Set(resume.reached);
+    this.#assertUsable = assertUsable;
+    this.#reached = resume.reached.size === 0 ? null : new Set(resume.reached);
     this.resumedFrom = resume.explicit;
     this.#explicit = resume.explicit;
     this.#lastAutomatic = resume.automatic;
@@ -48,12 +59,12 @@ export class Journal {
   }
 
   reached(name: string): boolean {
-    return this.#reached.has(name);
+    return this.#reached?.has(name) ?? false;
   }
 
   /** Forgets what was resumed from: the hook that was asked wants a clean restart. */
   forget(): void {
-    this.#reached.clear();
+    this.#reached = null;
     this.resumedFrom = null;
     this.#explicit = null;
     this.#lastAutomatic = null;
@@ -70,6 +81,7 @@ export class Journal {
   }
 
   async progress(percent: number, step?: string, description?: string): Promise<void> {
+    this.#assertUsable();
     checkPercent('percent', percent);
     checkText('step', step, 1_024);
     checkText('description', description, 1_024);
@@ -96,10 +108,11 @@ export class Journal {
   }
 
   async checkpoint(given: CheckpointInput): Promise<void> {
+    this.#assertUsable();
     checkCheckpoint(given);
     const { checkpointBytes, checkpointNames } = this.#engine.settings.limits;
     const { name, progressPercent } = given;
-    if (!this.#reached.has(name) && this.#reached.size >= checkpointNames) {
+    if (!this.reached(name) && (this.#reached?.size ?? 0) >= checkpointNames) {
       throw new RecoveryError(
         'LIMIT_EXCEEDED',
         `A task has at most ${checkpointNames} checkpoint names; reuse some.`,
@@ -130,7 +143,7 @@ export class Journal {
         });
       }
     });
-    this.#reached.add(name);
+    (this.#reached ??= new Set()).add(name);
     this.#lastText = checkpoint;
     this.#lastAutomatic = null;
     if (event !== null) this.#engine.emitter.emit(localEvent(event, nowMs));

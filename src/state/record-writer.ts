@@ -64,7 +64,7 @@ export class RecordWriter implements BatchSource {
   #frozenRenewsSinceMs: number | null = null;
   #queued = false;
   #finishing = false;
-  #dead: RecoveryError | null = null;
+  #dead: (() => RecoveryError) | null = null;
 
   constructor(start: WriterStart, queue: CommitQueue, owner: WriterOwner, monotonicMs: () => number) {
     this.partition = start.partition;
@@ -103,7 +103,7 @@ export class RecordWriter implements BatchSource {
 
   /** Adds to the next batch and resolves, with the storage's time, once that is durable. */
   write(change: (draft: Draft) => void): Promise<number> {
-    const closed = this.#dead ?? (this.#finishing ? finished() : null);
+    const closed = this.#dead?.() ?? (this.#finishing ? finished() : null);
     if (closed !== null) return Promise.reject(closed);
     change((this.#draft ??= new Draft()));
     return new Promise((resolve, reject) => {
@@ -130,8 +130,18 @@ export class RecordWriter implements BatchSource {
 
   /** Ends the chain: nothing is sent again, all pending and later writes are rejected. */
   kill(error: RecoveryError): void {
+    this.close(() => error);
+  }
+
+  /** As {@link kill}; the error is made for those who get it, since usually nobody does. */
+  close(makeError: () => RecoveryError): void {
     if (this.#dead !== null) return;
-    this.#dead = error;
+    this.#dead = makeError;
+    if (this.#frozenWaiters.length + this.#waiters.length === 0) {
+      this.#draft = null;
+      return;
+    }
+    const error = makeError();
     for (const waiter of [...this.#frozenWaiters, ...this.#waiters]) waiter.reject(error);
     this.#frozenWaiters = [];
     this.#waiters = [];

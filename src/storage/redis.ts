@@ -147,8 +147,8 @@ class RedisCalls {
     args: readonly string[],
     decode: (reply: unknown) => T,
   ): Promise<T> {
-    return this.within(what, options, async () =>
-      decode(await runScript(this.#client, script, keys.length, [...keys, ...args])),
+    return this.within(what, options, () =>
+      runScript(this.#client, script, keys.length, [...keys, ...args]).then(decode),
     );
   }
 
@@ -169,12 +169,13 @@ class RedisCalls {
     const script = puts === null ? COMMIT : PUT;
     const encoded = puts ?? encodeCommit(partition, sent, this.#settings.maxEvents);
     const decode = (reply: unknown): CommitReply => readOutcomes(reply, batches, refused);
-    return this.within('a commit', options, async (ms) => {
-      const reply = await this.#send(script, encoded, ms, decode);
-      if (reply !== CANNOT_UNPACK) return decode(reply);
-      this.#packs = false;
-      return decode(await this.#send(script, encoded, ms, decode));
-    });
+    return this.within('a commit', options, (ms) =>
+      this.#send(script, encoded, ms, decode).then((reply) => {
+        if (reply !== CANNOT_UNPACK) return decode(reply);
+        this.#packs = false;
+        return this.#send(script, encoded, ms, decode).then(decode);
+      }),
+    );
   }
 
   #send(

@@ -46,18 +46,16 @@ function isNoScript(error: unknown): boolean {
  * Runs a script by its hash, or by its text when the server does not know it: after a restart, a failover or
  * SCRIPT FLUSH. `args` are the keys and the arguments.
  */
-export async function runScript(
+export function runScript(
   client: RedisClient,
   script: Script,
   keyCount: number,
   args: RedisArgument[],
 ): Promise<unknown> {
-  try {
-    return await client.evalsha(script.sha, keyCount, args);
-  } catch (error) {
+  return client.evalsha(script.sha, keyCount, args).catch((error: unknown) => {
     if (!isNoScript(error)) throw error;
     return client.eval(script.text, keyCount, args);
-  }
+  });
 }
 
 /** Fewer replicas than asked for said in time that they have the write. */

@@ -1,0 +1,52 @@
+/** The context of one attempt. A class, so that what all contexts have in common is not made anew for each. */
+import type { Checkpoint } from '../domain/task.js';
+import type { CheckpointInput, RecoveryContext } from './context.js';
+import type { Journal } from './journal.js';
+
+/** What a context needs of its attempt. */
+export interface ContextOwner {
+  readonly taskId: string;
+  /** The task's name. */
+  readonly name: string;
+  readonly attempt: number;
+  readonly fence: number;
+  readonly journal: Journal;
+  /** Made on first use: most tasks never look, and a controller is a third of a task's heap. */
+  readonly signal: () => AbortSignal;
+}
+
+export class TaskContext implements RecoveryContext {
+  readonly taskId: string;
+  readonly name: string;
+  readonly attempt: number;
+  readonly fence: number;
+  readonly #owner: ContextOwner;
+
+  constructor(owner: ContextOwner) {
+    this.taskId = owner.taskId;
+    this.name = owner.name;
+    this.attempt = owner.attempt;
+    this.fence = owner.fence;
+    this.#owner = owner;
+  }
+
+  get signal(): AbortSignal {
+    return this.#owner.signal();
+  }
+
+  get resumedFrom(): Checkpoint | null {
+    return this.#owner.journal.resumedFrom;
+  }
+
+  get lastCheckpoint(): Checkpoint | null {
+    return this.#owner.journal.last();
+  }
+
+  readonly reached = (name: string): boolean => this.#owner.journal.reached(name);
+
+  readonly updateProgress = (percent: number, step?: string, description?: string): Promise<void> =>
+    this.#owner.journal.progress(percent, step, description);
+
+  readonly createCheckpoint = (checkpoint: CheckpointInput): Promise<void> =>
+    this.#owner.journal.checkpoint(checkpoint);
+}
