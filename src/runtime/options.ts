@@ -83,7 +83,9 @@ export interface TaskOptions<A extends unknown[], R = unknown> {
   /** `never`: it is not taken back by itself, only by a call with its id. Default `auto`. */
   readonly recovery?: 'auto' | 'never';
   /** Asked above 95 % of progress, before a nearly finished task is resumed: is it in fact done? */
-  readonly validate?: (snapshot: TaskSnapshot) => ValidationAnswer<R> | Promise<ValidationAnswer<R>>;
+  readonly validate?: (
+    snapshot: TaskSnapshot,
+  ) => ValidationAnswer<NoInfer<R>> | Promise<ValidationAnswer<NoInfer<R>>>;
   /** As in `RecoveryOptions`, for this task. */
   readonly maxCrashes?: number | CrashBudget;
   /** As in `RecoveryOptions`, for this task. */

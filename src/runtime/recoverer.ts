@@ -50,7 +50,9 @@ export class Recoverer {
       log.recovery('%d orphans put into the recovery queue', queued.filter(Boolean).length);
     }
     for (const name of names) report.stuck(await this.#engine.store.count(indexes.stuck(name)));
-    await this.#reportUnhandled(filter, report);
+    for await (const unhandled of this.unhandled(filter)) {
+      report.add({ ...unhandled, decision: 'skip', outcome: 'skipped' });
+    }
     await this.#forget(dead);
   }
 
@@ -191,10 +193,14 @@ export class Recoverer {
     }
   }
 
-  async #reportUnhandled(filter: PassFilter, report: ReportBuilder): Promise<void> {
+  /**
+   * Orphans whose name has no function here: the first {@link UNHANDLED_LISTED} a name, partition and state.
+   */
+  async *unhandled(filter: PassFilter): AsyncGenerator<{ taskId: string; name: string; reason: string }> {
     const { store, tasks, handlers } = this.#engine;
     for (const name of await tasks.names()) {
       if (handlers.has(name) || !(filter.names?.includes(name) ?? true)) continue;
+      const reason = `NO_HANDLER: no function is registered under "${name}" here; it is left for a worker that has one.`;
       for (const partition of store.partitions) {
         const [running, queued] = await Promise.all([
           store.range(partition, indexes.inState('processing', name), {
@@ -204,14 +210,7 @@ export class Recoverer {
           store.range(partition, indexes.inState('orphaned', name), { limit: UNHANDLED_LISTED }),
         ]);
         for (const { id } of [...running.entries, ...queued.entries]) {
-          if (!isWanted(filter, id)) continue;
-          report.add({
-            taskId: id,
-            name,
-            decision: 'skip',
-            reason: `NO_HANDLER: no function is registered under "${name}" here; it is left for a worker that has one.`,
-            outcome: 'skipped',
-          });
+          if (isWanted(filter, id)) yield { taskId: id, name, reason };
         }
       }
     }

@@ -15,7 +15,10 @@ export interface TaskReport {
   readonly error: string | null;
 }
 
-/** What a recovery run did. The numbers are exact; of the tasks the first 1,000 are listed. */
+/**
+ * What a recovery run did. Of the tasks the first 1,000 are listed. The numbers are exact, but for orphans that no
+ * function is registered for here: of those, the first 100 a name, partition and state count as skipped.
+ */
 export interface RecoveryReport {
   /** Orphans that this run found or took out of the recovery queue. */
   readonly discovered: number;

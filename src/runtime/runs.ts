@@ -144,6 +144,9 @@ export class Runs {
       if (head instanceof Error) planned.push(unreadable(taskId, name, head));
       else if (head !== null) planned.push(await this.#planned(head, head.task.orphanCause ?? 'lease_over'));
     }
+    for await (const { taskId, name, reason } of this.#recoverer.unhandled({})) {
+      planned.push({ taskId, name, decision: 'skip', reason, evidence: {}, strategy: 'none' });
+    }
     return planned;
   };
 
@@ -158,9 +161,9 @@ export class Runs {
   ): Promise<PlannedRecovery> {
     const { taskId, name } = head.task;
     const handler = this.#engine.handlers.get(name);
-    if (handler === undefined)
-      return unreadable(taskId, name, new RecoveryError('NO_HANDLER', 'no function is registered'));
     try {
+      // Only names with a function are looked at.
+      if (handler === undefined) throw new RecoveryError('CORRUPT_RECORD', 'its head names another function');
       const { snapshot } = await examine(this.#engine, handler, head, cause);
       const { action, reason, evidence, strategy } = planFor(this.#engine, handler, snapshot);
       return { taskId, name, decision: action, reason, evidence: { ...evidence, cause }, strategy };

@@ -193,12 +193,17 @@ export class CommitQueue {
   readonly #store: Store;
   readonly #lanes = new Map<string, Lane>();
   #waiters: (() => void)[] = [];
+  #closed: RecoveryError | null = null;
 
   constructor(store: Store) {
     this.#store = store;
   }
 
   push(source: BatchSource): void {
+    if (this.#closed !== null) {
+      source.fail(this.#closed);
+      return;
+    }
     let lane = this.#lanes.get(source.partition);
     if (lane === undefined) {
       lane = new Lane(this.#store, source.partition, () => this.#idle());
@@ -234,6 +239,7 @@ export class CommitQueue {
 
   /** Drops what is queued: the end of a shutdown. What is in flight is not sent again. */
   close(error: RecoveryError): void {
+    this.#closed = error;
     for (const lane of this.#lanes.values()) lane.close(error);
   }
 

@@ -1,4 +1,4 @@
-import { sleep } from '../clock.js';
+import type { Clock } from '../clock.js';
 import { RecoveryError } from '../errors.js';
 import type { RecoveryEvent } from '../domain/events.js';
 import { decodeEvent } from './task-events.js';
@@ -42,6 +42,19 @@ function truncated(nowMs: number): RecoveryEvent {
   };
 }
 
+/** A sleep that an abort ends. */
+function pause(clock: Clock, delayMs: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const cancel = clock.schedule(delayMs, () => end(), true);
+    const end = (): void => {
+      cancel();
+      signal?.removeEventListener('abort', end);
+      resolve();
+    };
+    signal?.addEventListener('abort', end);
+  });
+}
+
 /** Options of `events()`. */
 export interface EventsOptions {
   /** The `cursor` of the last event that was seen. Default: from the oldest event kept. */
@@ -73,6 +86,6 @@ export async function* followEvents(
       // Nothing is left at a cursor that was trimmed away: continue at the oldest event kept.
       if (page.truncated && page.events.length === 0) positions[index] = null;
     }
-    if (found === 0) await sleep(store.clock, POLL_MS);
+    if (found === 0) await pause(store.clock, POLL_MS, signal);
   }
 }

@@ -251,7 +251,7 @@ describe('CommitQueue', () => {
     await clock.advance(5_000);
     queue.push(late);
     expect(inFlight.error?.code).toBe('STORAGE_UNAVAILABLE');
-    expect(late.error?.code).toBe('STORAGE_UNAVAILABLE');
+    expect(late.error?.code).toBe('SHUT_DOWN');
     expect(calls).toEqual([]);
   });
 
