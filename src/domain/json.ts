@@ -93,8 +93,9 @@ export function checkSize(text: string, { what, maxBytes }: TextLimit): void {
 
 /** The JSON text of `value`. @throws `NOT_JSON` with the path of the offending value, `PAYLOAD_TOO_LARGE` */
 export function toJsonText(value: unknown, limit: TextLimit): string {
-  // A text holds nothing to refuse, and neither does null.
-  if (typeof value !== 'string' && value !== null) walk(limit.what, value, [], new Set(), false);
+  if (value === null) return 'null';
+  // A text holds nothing to refuse.
+  if (typeof value !== 'string') walk(limit.what, value, [], new Set(), false);
   const text = JSON.stringify(value);
   checkSize(text, limit);
   return text;

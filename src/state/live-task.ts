@@ -87,13 +87,14 @@ export class LiveTask {
     const { taskId } = this.start;
     const { name, seq, progressPercent, stepDescription, createdAtMs } = checkpoint;
     draft.set(keys.checkpoint(taskId, seq), encodeCheckpoint(checkpoint));
-    this.#head(draft, {
-      [`${REACHED_PREFIX}${name}`]: String(seq),
+    const fields: Record<string, string> = {
       progress: String(progressPercent),
       progressAt: String(createdAtMs),
-      ...(stepDescription === null ? {} : { description: stepDescription }),
-      ...(this.#hasAutomatic ? { auto: '' } : {}),
-    });
+    };
+    fields[REACHED_PREFIX + name] = String(seq);
+    if (stepDescription !== null) fields['description'] = stepDescription;
+    if (this.#hasAutomatic) fields['auto'] = '';
+    this.#head(draft, fields);
     this.#hasAutomatic = false;
     this.#moved(draft);
   }

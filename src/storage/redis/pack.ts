@@ -7,7 +7,7 @@
 export type Packable = string | number;
 
 /** Up to this many characters a loop is faster than a call into native code. */
-const SHORT = 40;
+const SHORT = 64;
 /** Marks of MessagePack: 32-bit lengths unless it is a short text or a small number. */
 const ARRAY_32 = 0xdd;
 const TEXT_8 = 0xd9;
@@ -16,7 +16,11 @@ const NUMBER_32 = 0xce;
 
 function sizeOf(values: readonly Packable[]): number {
   let size = 5;
-  for (const value of values) size += typeof value === 'number' ? 5 : 5 + value.length * 3;
+  for (const value of values) {
+    if (typeof value === 'number') size += 5;
+    // An upper bound that costs nothing, unless it would waste much.
+    else size += 5 + (value.length < SHORT ? value.length * 3 : Buffer.byteLength(value));
+  }
   return size;
 }
 
