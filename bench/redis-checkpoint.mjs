@@ -63,10 +63,10 @@ export async function redisCheckpoint({ quick }) {
     const recovery = createRecovery({ storage: redisStorage(client) });
     const tasks = await runningTasks(recovery, WIDTH);
     const bare = await floor(redis);
-    const times = quick ? 200 : 500;
+    const times = quick ? 200 : 1_000;
     const alone = await rounds(quick ? 5 : 9, {
-      ours: () => latency(4 * times, (i) => tasks.checkpoint(0, i)),
-      floor: () => latency(4 * times, (i) => bare(0, i)),
+      ours: () => latency(2 * times, (i) => tasks.checkpoint(0, i)),
+      floor: () => latency(2 * times, (i) => bare(0, i)),
     });
     const many = await rounds(quick ? 5 : 15, {
       ours: () => throughput(WIDTH, times, tasks.checkpoint),

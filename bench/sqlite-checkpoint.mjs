@@ -30,9 +30,9 @@ export async function sqliteCheckpoint({ quick }) {
     const recovery = createRecovery({ storage });
     const tasks = await runningTasks(recovery, WIDTH);
     const bare = floor(join(folder.path, 'floor.db'));
-    const times = quick ? 50 : 100;
+    const times = quick ? 50 : 200;
     const many = await rounds(quick ? 5 : 11, {
-      ours: () => throughput(WIDTH, 2 * times, tasks.checkpoint),
+      ours: () => throughput(WIDTH, 4 * times, tasks.checkpoint),
       floor: () => throughput(WIDTH, times, bare.checkpoint),
     });
     const { durability } = await storage.inspect();

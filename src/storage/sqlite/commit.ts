@@ -45,8 +45,9 @@ class Changes {
     if (current === next) return { status: 'duplicate', observed: this.#observe(batch) };
     if (batch.notAfter !== undefined && this.#nowMs > batch.notAfter) return { status: 'expired' };
     if (current !== expect) return { status: 'conflict', current };
+    if (batch.increment === undefined) return null;
     const sums = new Map<string, string>();
-    for (const { key: counter, field, by } of batch.increment ?? []) {
+    for (const { key: counter, field, by } of batch.increment) {
       const place = `${counter}\0${field}`;
       const sum = incremented(sums.get(place) ?? this.#get(counter, field), by);
       if (sum === null) {
@@ -65,7 +66,8 @@ class Changes {
       for (const field of fields) if (isName(field)) this.#put(key, field, null);
     }
     for (const { key, fields } of batch.set ?? []) {
-      for (const [field, value] of this.#resolved(fields)) this.#put(key, field, value);
+      const change = this.#change(key);
+      for (const field of Object.keys(fields)) change.fields.set(field, this.#text(fields[field] ?? ''));
     }
     if (guard.next === null) this.#wipe(guard.key);
     else this.#put(guard.key, TOKEN_FIELD, guard.next);
@@ -82,10 +84,11 @@ class Changes {
   }
 
   #resolved(fields: Fields): [string, string][] {
-    return Object.entries<Value>(fields).map(([name, value]) => [
-      name,
-      typeof value === 'string' ? value : String(this.#nowMs + value.fromNow),
-    ]);
+    return Object.entries<Value>(fields).map(([name, value]) => [name, this.#text(value)]);
+  }
+
+  #text(value: Value): string {
+    return typeof value === 'string' ? value : String(this.#nowMs + value.fromNow);
   }
 
   #get(key: string, field: string): string | undefined {
