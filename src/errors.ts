@@ -68,15 +68,19 @@ export class RecoveryError extends Error {
 
 /** Whether `error` is a {@link RecoveryError}, with the given code when one is named. */
 export function isRecoveryError(error: unknown, code?: RecoveryErrorCode): error is RecoveryError {
-  if (typeof error !== 'object' || error === null || !(BRAND in error)) return false;
-  return code === undefined || ('code' in error && error.code === code);
+  if (typeof error !== 'object' || error === null) return false;
+  try {
+    return BRAND in error && (code === undefined || ('code' in error && error.code === code));
+  } catch {
+    // A proxy that was revoked, or one that throws: no error of ours.
+    return false;
+  }
 }
 
-/** The text of anything that was thrown. */
+/** The text of anything that was thrown: messages that are objects, and getters that throw, do get thrown. */
 export function messageOf(thrown: unknown): string {
-  if (thrown instanceof Error) return thrown.message;
   try {
-    return String(thrown);
+    return String(thrown instanceof Error ? thrown.message : thrown);
   } catch {
     return 'a value that cannot be turned into text';
   }

@@ -39,7 +39,9 @@ export class Emitter {
 
   emit(event: RecoveryEvent): void {
     for (const type of [event.event, '*']) {
-      for (const listener of this.#listeners.get(type) ?? []) {
+      // A copy: one that signs on again while it is told would be told again, for ever.
+      const listeners = [...(this.#listeners.get(type) ?? [])];
+      for (const listener of listeners) {
         try {
           const answer = listener(event);
           if (answer instanceof Promise) answer.catch((error: unknown) => this.#complain(error));

@@ -75,6 +75,17 @@ export async function readHeads(
   }
 }
 
+/** Reads workers' records. One that something else has written over proves nothing, and doesn't spoil the others. */
+async function readWorkers(store: Store, ids: readonly string[]): Promise<readonly (StoredRecord | null)[]> {
+  try {
+    return (await store.read(store.home, ids.map(keys.worker))).records;
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    if (ids.length === 1) return [null];
+    return (await Promise.all(ids.map((id) => readWorkers(store, [id])))).flat();
+  }
+}
+
 export class OrphanFinder {
   readonly #engine: Engine;
   readonly #table: ProcessTable;
@@ -94,9 +105,9 @@ export class OrphanFinder {
     for await (const page of store.pages(store.home, indexes.workers)) {
       const others = page.entries.filter(({ id }) => id !== worker.incarnation);
       if (others.length === 0) continue;
-      const { records } = await store.read(
-        store.home,
-        others.map(({ id }) => keys.worker(id)),
+      const records = await readWorkers(
+        store,
+        others.map(({ id }) => id),
       );
       for (const [index, { id, score }] of others.entries()) {
         const record = records[index] ?? null;
@@ -153,8 +164,8 @@ export class OrphanFinder {
     if (owner === worker.incarnation) return 'own';
     if ((leaseUntilMs ?? 0) <= nowMs) return 'lease_over';
     if (owner === null) return null;
-    const { records } = await store.read(store.home, [keys.worker(owner)]);
-    return records[0] ? this.#judge(records[0]) : null;
+    const [record] = await readWorkers(store, [owner]);
+    return record ? this.#judge(record) : null;
   }
 
   #judge(record: StoredRecord, planning = false): OrphanCause | null {

@@ -2,12 +2,13 @@
  * One pass of recovery: find orphans and put them into the recovery queue, then take them out of it in priority order,
  * as many at once as there are slots, and run them. Start, sweeps and `recover()` all use this.
  */
-import { messageOf } from '../errors.js';
+import { isRecoveryError, messageOf } from '../errors.js';
 import type { OrphanCause, Plan } from '../domain/task.js';
 import { log } from '../log.js';
 import { indexes } from '../state/keys.js';
 import { orphanBatch, quarantineBatch } from '../state/transitions.js';
-import { claim, isCorruption } from './claims.js';
+import type { Outcome } from '../storage/storage.js';
+import { claim } from './claims.js';
 import { deferred } from './deferred.js';
 import type { Engine } from './engine.js';
 import { notAfter } from './engine.js';
@@ -125,7 +126,12 @@ export class Recoverer {
     const { store, queue, random, emitter } = this.#engine;
     const partition = store.partitionOf(taskId);
     const task = { taskId, name: name ?? 'unknown', owner, reason: reason.slice(0, 1_000) };
-    await queue.commit(partition, quarantineBatch(task, random.nonce(), notAfter(this.#engine, partition)));
+    const put = async (expect: string | null): Promise<Outcome> => {
+      const batch = quarantineBatch(task, random.nonce(), notAfter(this.#engine, partition), expect);
+      return (await queue.commit(partition, batch)).outcome;
+    };
+    const outcome = await put(null);
+    if (outcome.status === 'conflict') await put(outcome.current);
     emitter.alert('corrupt_record', { task_id: taskId, reason: task.reason });
   }
 
@@ -187,7 +193,8 @@ export class Recoverer {
       return { plan: claimed.plan, promise: claimed.result };
     } catch (error) {
       own.lost();
-      if (!isCorruption(error)) throw error;
+      // Not for a refused write: a claim writes to what all tasks share, and that is not this task's fault.
+      if (!isRecoveryError(error, 'CORRUPT_RECORD')) throw error;
       await this.#quarantine(taskId, name, null, error.message);
       return null;
     }

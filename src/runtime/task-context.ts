@@ -45,8 +45,14 @@ export class TaskContext implements RecoveryContext {
   readonly reached = (name: string): boolean => this.#owner.journal.reached(name);
 
   readonly updateProgress = (percent: number, step?: string, description?: string): Promise<void> =>
-    this.#owner.journal.progress(percent, step, description);
+    handled(this.#owner.journal.progress(percent, step, description));
 
   readonly createCheckpoint = (checkpoint: CheckpointInput): Promise<void> =>
-    this.#owner.journal.checkpoint(checkpoint);
+    handled(this.#owner.journal.checkpoint(checkpoint));
+}
+
+/** A lost lease or a shutdown must not end the process just because somebody did not wait for a call. */
+function handled<T>(call: Promise<T>): Promise<T> {
+  call.catch(() => {});
+  return call;
 }

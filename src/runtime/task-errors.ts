@@ -4,16 +4,18 @@ import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
 
 const LONGEST_NAME = 256;
 
-/** The text of anything at all: names that are numbers and messages that are objects do get thrown. */
+/** The text of anything at all, fit to be stored. */
 export function textOf(value: unknown): string {
-  let text: unknown = value;
+  return messageOf(value).toWellFormed();
+}
+
+function isError(thrown: unknown): thrown is Error {
   try {
-    if (typeof text !== 'string') text = messageOf(text);
-    if (typeof text !== 'string') text = messageOf(text);
+    return thrown instanceof Error;
   } catch {
-    // Answered below: a getter that throws.
+    // A proxy that was revoked.
+    return false;
   }
-  return typeof text === 'string' ? text.toWellFormed() : 'a value that cannot be turned into text';
 }
 
 function part(error: Error, name: 'name' | 'code'): string | null {
@@ -27,8 +29,9 @@ function part(error: Error, name: 'name' | 'code'): string | null {
 
 /** What is kept of anything that was thrown: name, code and a message cut to size. Never arguments or a stack. */
 export function storedErrorOf(thrown: unknown, maxBytes: number): StoredError {
-  const [name, code] =
-    thrown instanceof Error ? [part(thrown, 'name') ?? 'Error', part(thrown, 'code')] : [typeof thrown, null];
+  const [name, code] = isError(thrown)
+    ? [part(thrown, 'name') ?? 'Error', part(thrown, 'code')]
+    : [typeof thrown, null];
   const bytes = Buffer.from(textOf(thrown)).subarray(0, maxBytes);
   // A character that the cut went through is left out rather than replaced.
   return { name, message: bytes.toString().replace(/\uFFFD+$/, ''), code };

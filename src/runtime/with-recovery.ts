@@ -72,6 +72,8 @@ export function wrap<A extends unknown[], R, D>(
   engine.handlers.set(name, handler);
   const start = async (...args: A): Promise<StartedTask<R>> => {
     const taskId = options.taskId === undefined ? engine.random.nonce() : options.taskId(...args);
+    // An async one by mistake, which is refused: what it rejects with must not end the process.
+    if (typeof taskId !== 'string') Promise.resolve<unknown>(taskId).catch(() => {});
     checkId(`The id that taskId gave for "${name}"`, taskId);
     const { result } = await starter.start(handler, taskId, args);
     return { taskId, result: result as Promise<R> };

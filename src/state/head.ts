@@ -167,7 +167,7 @@ export function decodeHead(taskId: string, record: StoredRecord): Head {
     task: decodeTask(taskId, reader, token),
     token,
     // Each explicit checkpoint has left its number under its name, and the last one is the highest.
-    checkpointSeq: Math.max(0, ...reached.values()),
+    checkpointSeq: [...reached.values()].reduce((highest, seq) => Math.max(highest, seq), 0),
     checkpointBase: reader.number('checkpointBase') ?? 0,
     automatic: automaticMark(reader.json('auto')),
     reached,

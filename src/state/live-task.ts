@@ -34,6 +34,8 @@ export class LiveTask {
   #checkpointSeq: number;
   #hasAutomatic: boolean;
   #stuck = false;
+  /** A mark of being stuck may stand in the storage. */
+  #marked = false;
 
   constructor(start: LiveTaskStart) {
     this.start = start;
@@ -107,6 +109,7 @@ export class LiveTask {
 
   stuck(draft: Draft, sinceMs: number): void {
     this.#stuck = true;
+    this.#marked = true;
     this.#head(draft, { stuckSince: String(sinceMs) });
     draft.index(indexes.stuck(this.start.name), this.start.taskId, sinceMs);
   }
@@ -160,6 +163,9 @@ export class LiveTask {
 
   refused(): void {
     this.#eventSeq = this.#eventSeqBefore;
+    // What it was to clear may stand still: the next writes clear it again.
+    this.#hasAutomatic = true;
+    this.#marked = true;
   }
 
   #end(
@@ -185,8 +191,9 @@ export class LiveTask {
   }
 
   #moved(draft: Draft): void {
-    if (!this.#stuck) return;
+    if (!this.#marked) return;
     this.#stuck = false;
+    this.#marked = false;
     this.#head(draft, { stuckSince: '' });
     draft.index(indexes.stuck(this.start.name), this.start.taskId, null);
   }

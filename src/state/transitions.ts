@@ -204,11 +204,13 @@ export function deadLetterBatch(
 /**
  * Takes a task whose records can't be read out of the queues, so that nothing stumbles over it again, and keeps the
  * reason. The unreadable head can't be a guard; the quarantine record is its own.
+ * @param expect the record's token when it is there already: a task may be found by its owner, and then by its name
  */
 export function quarantineBatch(
   task: { taskId: string; name: string; owner: string | null; reason: string },
   nonce: string,
   notAfter: number,
+  expect: string | null = null,
 ): Batch {
   const { taskId, name, owner } = task;
   const out: IndexChange[] = [
@@ -218,7 +220,7 @@ export function quarantineBatch(
   ];
   if (owner !== null) out.push({ index: indexes.held(owner), id: taskId, score: null });
   return {
-    guard: { key: keys.quarantine(taskId), expect: null, next: makeToken(1, nonce, 0) },
+    guard: { key: keys.quarantine(taskId), expect, next: makeToken(1, nonce, 0) },
     notAfter,
     set: [{ key: keys.quarantine(taskId), fields: { name, reason: task.reason, at: { fromNow: 0 } } }],
     index: out,

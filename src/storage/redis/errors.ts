@@ -17,7 +17,7 @@ export function toStorageError(what: string, error: unknown): RecoveryError {
   const text = messageOf(error);
   const about = (retryable: boolean): RecoveryErrorOptions => ({
     retryable,
-    cause: error,
+    cause: bare(error, text),
     details: { outcome: 'unknown' },
   });
   if (/\bREADONLY\b/.test(text)) {
@@ -29,8 +29,17 @@ export function toStorageError(what: string, error: unknown): RecoveryError {
   if (/\bWRONGTYPE\b/.test(text)) {
     return new RecoveryError('CORRUPT_RECORD', `Not a key of rekindle (${what}): ${text}`, about(false));
   }
-  const denied = /\b(NOPERM|NOAUTH|WRONGPASS|NOPROTO)\b|unknown command|acl/i.test(text);
+  const denied = /\b(NOPERM|NOAUTH|WRONGPASS|NOPROTO)\b|unknown command|\bACL\b/.test(text);
   return new RecoveryError('STORAGE_UNAVAILABLE', `Redis failed ${what}: ${text}`, about(!denied));
+}
+
+/** The error without what ioredis hangs on it: the command, whose arguments are payloads and would end up in logs. */
+function bare(error: unknown, text: string): unknown {
+  if (!(error instanceof Error)) return text;
+  const copy = new Error(text);
+  copy.name = error.name;
+  if (error.stack !== undefined) copy.stack = error.stack;
+  return 'code' in error ? Object.assign(copy, { code: error.code }) : copy;
 }
 
 /** What a call on a closed storage throws. */
