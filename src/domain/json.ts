@@ -20,7 +20,26 @@ function refuse(what: string, trail: Trail, found: string, advice: string): neve
   });
 }
 
-function walkObject(what: string, value: object, trail: Trail, open: Set<object>): void {
+/** What is kept while a value is walked through. */
+interface Walk {
+  readonly what: string;
+  readonly maxBytes: number;
+  readonly open: Set<object>;
+  /** How many characters its text has at the least. */
+  characters: number;
+}
+
+function tooLarge({ what, maxBytes }: TextLimit, bytes: number | null): RecoveryError {
+  const size = bytes === null ? 'is' : `has ${bytes} bytes,`;
+  return new RecoveryError(
+    'PAYLOAD_TOO_LARGE',
+    `${what} ${size} over the limit of ${maxBytes} bytes. Store the data elsewhere and keep its key here.`,
+    { details: { ...(bytes === null ? {} : { bytes }), maxBytes } },
+  );
+}
+
+function walkObject(state: Walk, value: object, trail: Trail): void {
+  const { what, open } = state;
   if (open.has(value)) refuse(what, trail, 'part of a cycle', 'Store ids instead of references.');
   if (trail.length > MAX_DEPTH) refuse(what, [], `nested over ${MAX_DEPTH} levels deep`, 'Flatten it.');
   open.add(value);
@@ -28,7 +47,7 @@ function walkObject(what: string, value: object, trail: Trail, open: Set<object>
     if ('toJSON' in value) refuse(what, trail, 'a list with toJSON', 'Convert it to plain data first.');
     for (let i = 0; i < value.length; i += 1) {
       trail.push(i);
-      walk(what, value[i], trail, open, false);
+      walk(state, value[i], trail, false);
       trail.pop();
     }
   } else {
@@ -43,14 +62,18 @@ function walkObject(what: string, value: object, trail: Trail, open: Set<object>
     }
     for (const [key, member] of Object.entries(value)) {
       trail.push(key);
-      walk(what, member, trail, open, true);
+      walk(state, member, trail, true);
       trail.pop();
     }
   }
   open.delete(value);
 }
 
-function walk(what: string, value: unknown, trail: Trail, open: Set<object>, inObject: boolean): void {
+function walk(state: Walk, value: unknown, trail: Trail, inObject: boolean): void {
+  const { what } = state;
+  // Lists of lists of the same lists grow by powers: their text may be one that no engine can hold.
+  if (value !== undefined) state.characters += typeof value === 'string' ? value.length : 1;
+  if (state.characters > state.maxBytes) throw tooLarge(state, null);
   switch (typeof value) {
     case 'string':
     case 'boolean':
@@ -63,7 +86,7 @@ function walk(what: string, value: unknown, trail: Trail, open: Set<object>, inO
       if (inObject) return;
       return refuse(what, trail, 'undefined', 'Use null.');
     case 'object':
-      if (value !== null) walkObject(what, value, trail, open);
+      if (value !== null) walkObject(state, value, trail);
       return;
     case 'bigint':
       return refuse(what, trail, 'a BigInt', 'Use a text.');
@@ -84,18 +107,15 @@ export function checkSize(text: string, { what, maxBytes }: TextLimit): void {
   if (text.length * 3 <= maxBytes) return;
   const bytes = Buffer.byteLength(text);
   if (bytes <= maxBytes) return;
-  throw new RecoveryError(
-    'PAYLOAD_TOO_LARGE',
-    `${what} has ${bytes} bytes, over the limit of ${maxBytes}. Store the data elsewhere and keep its key here.`,
-    { details: { bytes, maxBytes } },
-  );
+  throw tooLarge({ what, maxBytes }, bytes);
 }
 
 /** The JSON text of `value`. @throws `NOT_JSON` with the path of the offending value, `PAYLOAD_TOO_LARGE` */
 export function toJsonText(value: unknown, limit: TextLimit): string {
   if (value === null) return 'null';
-  // A text holds nothing to refuse.
-  if (typeof value !== 'string') walk(limit.what, value, [], new Set(), false);
+  // A text holds nothing to refuse but its length.
+  if (typeof value !== 'string') walk({ ...limit, open: new Set(), characters: 0 }, value, [], false);
+  else if (value.length > limit.maxBytes) throw tooLarge(limit, null);
   const text = JSON.stringify(value);
   checkSize(text, limit);
   return text;

@@ -142,3 +142,20 @@ it('a stored text that is JSON no more is CORRUPT_RECORD', () => {
   expect(error).toMatchObject({ code: 'CORRUPT_RECORD' });
   expect(String(error)).toContain('the input of "t"');
 });
+
+describe('values whose text no engine could hold', () => {
+  it.each([
+    [
+      'lists of lists of the same lists',
+      () => Array.from({ length: 40 }).reduce<unknown[]>((inner) => [inner, inner], []),
+    ],
+    ['a long text that JSON makes longer', () => '\u0001'.repeat(100_000_000)],
+  ])('refuses %s at once', (_, make) => {
+    const value = make();
+    const startMs = performance.now();
+    expect(() => toJsonText(value, { what: 'it', maxBytes: 100_000 })).toThrow(
+      expect.objectContaining({ code: 'PAYLOAD_TOO_LARGE', details: { maxBytes: 100_000 } }),
+    );
+    expect(performance.now() - startMs).toBeLessThan(1_000);
+  });
+});
