@@ -1,5 +1,5 @@
 // Compares the public types with the committed report under api/; `--update` writes it anew.
-import { Extractor, ExtractorConfig } from '@microsoft/api-extractor';
+import { Extractor, ExtractorConfig, ExtractorLogLevel } from '@microsoft/api-extractor';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
@@ -30,17 +30,22 @@ for (const [path, target] of Object.entries(exports)) {
       tsdocMetadata: { enabled: false },
       messages: {
         extractorMessageReporting: {
-          default: { logLevel: 'none' },
-          'ae-undocumented': { logLevel: 'none' },
+          default: { logLevel: ExtractorLogLevel.None },
+          'ae-undocumented': { logLevel: ExtractorLogLevel.None },
         },
-        compilerMessageReporting: { default: { logLevel: 'none' } },
-        tsdocMessageReporting: { default: { logLevel: 'none' } },
+        compilerMessageReporting: { default: { logLevel: ExtractorLogLevel.None } },
+        tsdocMessageReporting: { default: { logLevel: ExtractorLogLevel.None } },
       },
     },
   });
-  const { succeeded, apiReportChanged } = Extractor.invoke(config, { localBuild: update, showVerboseMessages: false });
+  const { succeeded, apiReportChanged } = Extractor.invoke(config, {
+    localBuild: update,
+    showVerboseMessages: false,
+  });
   if (!succeeded || (apiReportChanged && !update)) {
-    console.error(`The public types of ${path} differ from api/${name}.api.md: run "npm run api:update" and review it.`);
+    console.error(
+      `The public types of ${path} differ from api/${name}.api.md: run "npm run api:update" and review it.`,
+    );
     failed = true;
   }
 }

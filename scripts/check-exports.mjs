@@ -5,14 +5,20 @@ import { pathToFileURL } from 'node:url';
 
 const root = resolve(import.meta.dirname, '..');
 const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-const built = readdirSync(join(root, 'dist')).filter((file) => file.endsWith('.d.ts') && !/-[\w-]{8}\.d\.ts$/.test(file));
+const built = readdirSync(join(root, 'dist')).filter(
+  (file) => file.endsWith('.d.ts') && !/-[\w-]{8}\.d\.ts$/.test(file),
+);
 const promised = Object.values(exports)
   .filter((target) => typeof target !== 'string')
   .map((target) => target.types.replace('./dist/', ''));
 
 const problems = [
-  ...promised.filter((file) => !built.includes(file)).map((file) => `exports names ${file}, which is not built`),
-  ...built.filter((file) => !promised.includes(file)).map((file) => `${file} is built, but exports does not name it`),
+  ...promised
+    .filter((file) => !built.includes(file))
+    .map((file) => `exports names ${file}, which is not built`),
+  ...built
+    .filter((file) => !promised.includes(file))
+    .map((file) => `${file} is built, but exports does not name it`),
 ];
 for (const target of Object.values(exports)) {
   if (typeof target === 'string') continue;

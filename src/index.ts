@@ -24,6 +24,8 @@ export type {
   ValidationAnswer,
   ValidationEvidence,
 } from './domain/task.js';
+export { checkBatch, incremented } from './storage/check.js';
+export { MAX_VALUE_BYTES, TOKEN_FIELD } from './storage/storage.js';
 export { memoryStorage } from './storage/memory.js';
 export type { MemoryStorageOptions } from './storage/memory.js';
 export type {
@@ -38,6 +40,7 @@ export type {
   IndexEntry,
   Outcome,
   RangeQuery,
+  Refusal,
   RefusalCode,
   Storage,
   StorageReport,

@@ -14,7 +14,8 @@ const FORBIDDEN = /[{}\u0000-\u001f\u007f]/;
  */
 export function checkId(what: string, id: unknown): string {
   let problem: string | null = null;
-  if (typeof id !== 'string') problem = `is a ${id === null ? 'null' : typeof id}, not a text`;
+  if (typeof id !== 'string')
+    problem = `is ${id === null || id === undefined ? String(id) : `a ${typeof id}`}, not a text`;
   else if (id.length === 0) problem = 'is empty';
   else if (id.length > MAX_ID_LENGTH)
     problem = `has ${id.length} characters, over the limit of ${MAX_ID_LENGTH}`;

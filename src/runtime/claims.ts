@@ -217,6 +217,10 @@ async function execute(
   let result: unknown;
   if (plan.action === 'validate') {
     const asked = await ask(handler, found.snapshot);
+    if ('error' in asked.evidence) {
+      const { taskId, name } = found.head.task;
+      engine.emitter.alert('validate_failed', { task_id: taskId, name, reason: asked.evidence.error });
+    }
     result = asked.result;
     plan = planFor(engine, handler, { ...found.snapshot, validation: asked.evidence });
     if (plan.action === 'restart') attempt.forget(found.head.checkpointSeq);

@@ -57,7 +57,9 @@ function invalid(message: string): RecoveryError {
 /** @throws `INVALID_VALUE` */
 export function checkPercent(what: string, percent: unknown): void {
   if (typeof percent === 'number' && percent >= 0 && percent <= 100) return;
-  throw invalid(`${what} must be a number from 0 to 100, not ${String(percent)}.`);
+  throw invalid(
+    `${what} must be a number from 0 to 100, not ${typeof percent === 'string' ? `the text '${percent}'` : String(percent)}.`,
+  );
 }
 
 /** @throws `INVALID_VALUE` */

@@ -25,6 +25,7 @@ import { Flights } from './flights.js';
 import { ownIdentity, systemProcessTable } from './identity.js';
 import type { ProcessTable } from './identity.js';
 import { LeaseKeeper } from './lease-keeper.js';
+import { namespaceExists } from './namespace.js';
 import { settingsOf } from './options.js';
 import type { RecoveryOptions, TaskOptions } from './options.js';
 import { OrphanFinder } from './orphans.js';
@@ -71,7 +72,7 @@ export interface Recovery extends AsyncDisposable {
   readonly planner: RecoveryPlanner;
   /** Hears events of this process; returns a function that ends it. What a listener throws is ignored. */
   readonly on: Emitter['on'];
-  /** Follows the durable events of all workers. @throws `INVALID_VALUE` for a foreign cursor, `STORAGE_UNAVAILABLE` */
+  /** Follows the durable events of all workers, until its signal aborts or `shutdown` ends. @throws `INVALID_VALUE` for a foreign cursor, `STORAGE_UNAVAILABLE` */
   readonly events: (options?: EventsOptions) => AsyncIterable<RecoveryEvent>;
   /**
    * Stops claiming, asks running tasks to end, releases them, flushes and closes the storage; ends by its deadline,
@@ -110,6 +111,7 @@ class Parts implements Engine {
   readonly starter: Starter;
   closing: RecoveryError | null = null;
   #ending: Promise<void> | null = null;
+  readonly #ended = new AbortController();
 
   constructor(options: RecoveryOptions, table: ProcessTable) {
     this.settings = settingsOf(options);
@@ -117,6 +119,7 @@ class Parts implements Engine {
     this.random = options.random ?? systemRandom();
     const { namespace, leaseMs } = this.settings;
     this.store = new Store(options.storage, namespace, this.clock, callDeadlineMs(leaseMs));
+    this.store.firstLook = () => namespaceExists(this);
     this.queue = new CommitQueue(this.store);
     this.tasks = new TaskRegistry(this.store);
     this.checkpoints = new CheckpointStore(this.store);
@@ -133,6 +136,11 @@ class Parts implements Engine {
 
   kick(): void {
     this.runs.sweeper.kick();
+  }
+
+  /** Followers end with the Recovery. */
+  events(options: EventsOptions = {}): AsyncIterable<RecoveryEvent> {
+    return followEvents(this.store, options, this.#ended.signal);
   }
 
   shutdown(timeoutMs: number): Promise<void> {
@@ -161,6 +169,8 @@ class Parts implements Engine {
     const late = shutDownError();
     for (const attempt of this.attempts) attempt.lose(late);
     this.queue.close(late);
+    this.flights.abandonAll(late);
+    this.#ended.abort();
     await this.#inTime(Math.max(left(), CLOSE_MS), this.store.storage.close());
   }
 
@@ -189,7 +199,7 @@ export function createRecovery(options: RecoveryOptions): Recovery {
 /** The same with another process table: for tests of the proof of death. */
 export function recoveryOf(options: RecoveryOptions, table: ProcessTable): Recovery {
   const parts = new Parts(options, table);
-  const { runs, store, emitter } = parts;
+  const { runs, emitter } = parts;
   const withRecovery: WithRecovery = <A extends unknown[], R, D>(
     fn: TaskFunction<A, R, D>,
     taskOptions: TaskOptions<A, R>,
@@ -211,7 +221,7 @@ export function recoveryOf(options: RecoveryOptions, table: ProcessTable): Recov
     checkpoints: parts.checkpoints,
     planner: parts.planner,
     on: emitter.on,
-    events: (given) => followEvents(store, given),
+    events: (given) => parts.events(given),
     shutdown,
     [Symbol.asyncDispose]: () => shutdown(),
   };

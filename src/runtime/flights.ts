@@ -29,6 +29,7 @@ function ignore(): void {}
 
 export class Flights {
   readonly #flights = new Map<string, Flight>();
+  readonly #abandon = new WeakMap<Flight, (error: unknown) => void>();
   #waiters: (() => void)[] = [];
 
   get size(): number {
@@ -50,12 +51,13 @@ export class Flights {
     ready.promise.catch(ignore);
     result.promise.catch(ignore);
     const flight: Flight = { taskId, name, ready: ready.promise, result: result.promise, inputText };
+    this.#abandon.set(flight, result.reject);
     const close = (): void => this.#close(flight);
     this.#flights.set(taskId, flight);
     return {
       flight,
       won(outcome) {
-        result.resolve(outcome);
+        outcome.then(result.resolve, result.reject);
         outcome.then(close, close);
         ready.resolve(true);
       },
@@ -68,6 +70,11 @@ export class Flights {
         ready.reject(error);
       },
     };
+  }
+
+  /** Rejects what still waits: a function that is deaf to its signal must not keep its callers for ever. */
+  abandonAll(error: unknown): void {
+    for (const flight of this.#flights.values()) this.#abandon.get(flight)?.(error);
   }
 
   /** Resolves once nothing is in flight. */

@@ -62,9 +62,9 @@ export interface RecoveryOptions {
   readonly checks?: Readonly<Record<string, () => unknown>>;
   /** Events that cost a write of their own and are therefore off by default. */
   readonly optionalEvents?: readonly 'checkpoint_created'[];
-  /** For tests only: see `rekindle/testing`. */
+  /** For tests only: where time comes from. */
   readonly clock?: Clock;
-  /** For tests only: see `rekindle/testing`. */
+  /** For tests only: where chance comes from. */
   readonly random?: RandomSource;
 }
 
@@ -82,7 +82,10 @@ export interface TaskOptions<A extends unknown[], R = unknown> {
   readonly ifRunning?: 'reject' | 'join';
   /** `never`: it is not taken back by itself, only by a call with its id. Default `auto`. */
   readonly recovery?: 'auto' | 'never';
-  /** Asked above 95 % of progress, before a nearly finished task is resumed: is it in fact done? */
+  /**
+   * Asked above 95 % of progress, before a nearly finished task is resumed: is it in fact done? When it throws, or
+   * gives no valid answer, an `alert` of kind `validate_failed` tells so and the task is resumed.
+   */
   readonly validate?: (
     snapshot: TaskSnapshot,
   ) => ValidationAnswer<NoInfer<R>> | Promise<ValidationAnswer<NoInfer<R>>>;
@@ -119,10 +122,10 @@ const DEFAULT_LIMITS: Required<Limits> = {
 
 const isId: Check = (value) => {
   try {
-    checkId('it', value);
+    checkId('', value);
     return null;
   } catch (error) {
-    return messageOf(error);
+    return messageOf(error).trim().replace(/\.$/, '');
   }
 };
 

@@ -18,6 +18,8 @@ import type { ProcessIdentity, ProcessTable } from './identity.js';
 /** Something found: an orphan, or a record that can't be read. */
 export type Candidate =
   | { readonly kind: 'orphan'; readonly head: Head; readonly cause: OrphanCause }
+  /** A dead worker's, whose name has no function here: left for somebody else, but told. */
+  | { readonly kind: 'unhandled'; readonly head: Head }
   | {
       readonly kind: 'corrupt';
       readonly taskId: string;
@@ -135,8 +137,8 @@ export class OrphanFinder {
       for (const { incarnation, cause } of owners) {
         for await (const page of store.pages(partition, indexes.held(incarnation))) {
           const ids = page.entries.map(({ id }) => id);
-          yield await this.#orphans(partition, ids, incarnation, null, (head) =>
-            names.has(head.task.name) && head.task.owner === incarnation ? cause : null,
+          yield await this.#orphans(names, partition, ids, incarnation, null, (head) =>
+            head.task.owner === incarnation ? cause : null,
           );
         }
       }
@@ -145,7 +147,7 @@ export class OrphanFinder {
         const expired = { to: { fromNow: 0 } };
         for await (const page of store.pages(partition, indexes.inState('processing', name), expired)) {
           const ids = page.entries.map(({ id }) => id);
-          yield await this.#orphans(partition, ids, null, name, (head) => {
+          yield await this.#orphans(names, partition, ids, null, name, (head) => {
             if ((head.task.leaseUntilMs ?? Infinity) > page.nowMs) return null;
             return head.task.owner === worker.incarnation ? 'own' : 'lease_over';
           });
@@ -178,6 +180,7 @@ export class OrphanFinder {
   }
 
   async #orphans(
+    names: ReadonlySet<string>,
     partition: string,
     ids: readonly string[],
     owner: string | null,
@@ -196,7 +199,9 @@ export class OrphanFinder {
         return [{ kind: 'corrupt', taskId, name, owner, error }];
       }
       const cause = head.task.status === 'processing' ? judge(head) : null;
-      return cause === null ? [] : [{ kind: 'orphan', head, cause }];
+      if (cause === null) return [];
+      if (names.has(head.task.name)) return [{ kind: 'orphan', head, cause }];
+      return this.#engine.handlers.has(head.task.name) ? [] : [{ kind: 'unhandled', head }];
     });
   }
 }

@@ -21,6 +21,18 @@ import type { ReportBuilder } from './report.js';
 import type { Slots } from './slots.js';
 import { removalOf } from './worker.js';
 
+/** An orphan that no function is registered for here. */
+export interface Unhandled {
+  readonly taskId: string;
+  readonly name: string;
+  readonly reason: string;
+}
+
+export function unhandledOf({ taskId, name }: { readonly taskId: string; readonly name: string }): Unhandled {
+  const reason = `NO_HANDLER: no function is registered under "${name}" here; it is left for a worker that has one.`;
+  return { taskId, name, reason };
+}
+
 /** What a pass is restricted to. */
 export interface PassFilter {
   readonly names?: readonly string[];
@@ -43,17 +55,21 @@ export class Recoverer {
   async discover(filter: PassFilter, report: ReportBuilder, judgeLeases: boolean): Promise<void> {
     const names = this.namesOf(filter);
     const dead = await this.#finder.deadWorkers();
+    const unhandled = new Map<string, Unhandled>();
     for await (const candidates of this.#finder.find(names, dead, judgeLeases)) {
-      const wanted = candidates.filter(
-        (each) => each.kind === 'corrupt' || isWanted(filter, each.head.task.taskId),
-      );
-      const queued = await Promise.all(wanted.map((candidate) => this.#enqueue(candidate)));
-      log.recovery('%d orphans put into the recovery queue', queued.filter(Boolean).length);
+      const queued: Promise<boolean>[] = [];
+      for (const each of candidates) {
+        if (each.kind === 'corrupt') queued.push(this.#enqueue(each));
+        else if (!isWanted(filter, each.head.task.taskId)) continue;
+        else if (each.kind === 'orphan') queued.push(this.#enqueue(each));
+        else unhandled.set(each.head.task.taskId, unhandledOf(each.head.task));
+      }
+      await Promise.all(queued);
+      log.recovery('%d candidates put into the recovery queue', queued.length);
     }
     for (const name of names) report.stuck(await this.#engine.store.count(indexes.stuck(name)));
-    for await (const unhandled of this.unhandled(filter)) {
-      report.add({ ...unhandled, decision: 'skip', outcome: 'skipped' });
-    }
+    for await (const each of this.unhandled(filter)) unhandled.set(each.taskId, each);
+    for (const each of unhandled.values()) report.add({ ...each, decision: 'skip', outcome: 'skipped' });
     await this.#forget(dead);
   }
 
@@ -104,7 +120,7 @@ export class Recoverer {
     return names;
   }
 
-  async #enqueue(candidate: Candidate): Promise<boolean> {
+  async #enqueue(candidate: Exclude<Candidate, { kind: 'unhandled' }>): Promise<boolean> {
     if (candidate.kind === 'corrupt') {
       await this.#quarantine(candidate.taskId, candidate.name, candidate.owner, candidate.error.message);
       return false;
@@ -203,11 +219,10 @@ export class Recoverer {
   /**
    * Orphans whose name has no function here: the first {@link UNHANDLED_LISTED} a name, partition and state.
    */
-  async *unhandled(filter: PassFilter): AsyncGenerator<{ taskId: string; name: string; reason: string }> {
+  async *unhandled(filter: PassFilter): AsyncGenerator<Unhandled> {
     const { store, tasks, handlers } = this.#engine;
     for (const name of await tasks.names()) {
       if (handlers.has(name) || !(filter.names?.includes(name) ?? true)) continue;
-      const reason = `NO_HANDLER: no function is registered under "${name}" here; it is left for a worker that has one.`;
       for (const partition of store.partitions) {
         const [running, queued] = await Promise.all([
           store.range(partition, indexes.inState('processing', name), {
@@ -217,7 +232,7 @@ export class Recoverer {
           store.range(partition, indexes.inState('orphaned', name), { limit: UNHANDLED_LISTED }),
         ]);
         for (const { id } of [...running.entries, ...queued.entries]) {
-          if (isWanted(filter, id)) yield { taskId: id, name, reason };
+          if (isWanted(filter, id)) yield unhandledOf({ taskId: id, name });
         }
       }
     }

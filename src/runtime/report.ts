@@ -10,7 +10,7 @@ export interface TaskReport {
   readonly reason: string;
   /** `skipped`: nothing was done; `lost`: another worker was faster, or took it over; `released`: given back. */
   readonly outcome: 'completed' | 'failed' | 'dead_letter' | 'released' | 'lost' | 'skipped';
-  /** Items of its maps, where it has any. */
+  /** Items that the task has kept and has in all; null where it has none. */
   readonly items: { readonly done: number; readonly total: number } | null;
   readonly error: string | null;
 }
@@ -27,6 +27,7 @@ export interface RecoveryReport {
   /** Of those, ended as failed. */
   readonly failed: number;
   readonly skipped: number;
+  /** Left in the recovery queue for later. */
   readonly deferred: number;
   readonly deadLettered: number;
   /** Running tasks, anywhere, without progress for `stuckAfterMs`. They are reported, never taken. */

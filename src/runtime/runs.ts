@@ -12,8 +12,8 @@ import { checkHealth } from './health-check.js';
 import { namespaceExists } from './namespace.js';
 import { readHeads } from './orphans.js';
 import type { OrphanFinder } from './orphans.js';
-import { Recoverer } from './recoverer.js';
-import type { PassFilter } from './recoverer.js';
+import { Recoverer, unhandledOf } from './recoverer.js';
+import type { PassFilter, Unhandled } from './recoverer.js';
 import { queueOrder } from './recovery-queue.js';
 import { ReportBuilder } from './report.js';
 import type { RecoveryReport } from './report.js';
@@ -134,7 +134,8 @@ export class Runs {
         if (found.kind === 'corrupt') planned.push(unreadable(found.taskId, found.name ?? '', found.error));
         else if (!seen.has(found.head.task.taskId)) {
           seen.add(found.head.task.taskId);
-          planned.push(await this.#planned(found.head, found.cause));
+          if (found.kind === 'unhandled') planned.push(leftAlone(unhandledOf(found.head.task)));
+          else planned.push(await this.#planned(found.head, found.cause));
         }
       }
     }
@@ -144,8 +145,8 @@ export class Runs {
       if (head instanceof Error) planned.push(unreadable(taskId, name, head));
       else if (head !== null) planned.push(await this.#planned(head, head.task.orphanCause ?? 'lease_over'));
     }
-    for await (const { taskId, name, reason } of this.#recoverer.unhandled({})) {
-      planned.push({ taskId, name, decision: 'skip', reason, evidence: {}, strategy: 'none' });
+    for await (const unhandled of this.#recoverer.unhandled({})) {
+      if (!seen.has(unhandled.taskId)) planned.push(leftAlone(unhandled));
     }
     return planned;
   };
@@ -226,13 +227,10 @@ function isAway(error: unknown): error is RecoveryError {
   );
 }
 
+function leftAlone({ taskId, name, reason }: Unhandled): PlannedRecovery {
+  return { taskId, name, decision: 'skip', reason, evidence: {}, strategy: 'none' };
+}
+
 function unreadable(taskId: string, name: string, error: RecoveryError): PlannedRecovery {
-  return {
-    taskId,
-    name,
-    decision: 'skip',
-    reason: `${error.code}: ${error.message}`,
-    evidence: {},
-    strategy: 'none',
-  };
+  return leftAlone({ taskId, name, reason: `${error.code}: ${error.message}` });
 }

@@ -76,9 +76,12 @@ export class Starter {
       let found: Started | 'missing' | 'running' | 'again' = create ? await this.#create(call) : 'again';
       if (found === 'again') found = await this.#look(call);
       if (found === 'missing') found = await this.#create(call);
-      if (typeof found === 'object') own.won(found.result);
-      else own.lost();
-      return found;
+      if (typeof found !== 'object') {
+        own.lost();
+        return found;
+      }
+      own.won(found.result);
+      return { result: own.flight.result };
     } catch (error) {
       own.failed(error);
       throw error;

@@ -148,6 +148,7 @@ export class CheckpointStore {
 
   async #head(taskId: string): Promise<Head | null> {
     checkId('The task id', taskId);
+    await this.#store.look();
     const { records } = await this.#store.read(this.#store.partitionOf(taskId), [keys.head(taskId)]);
     return records[0] ? decodeHead(taskId, records[0]) : null;
   }

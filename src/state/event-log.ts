@@ -2,6 +2,7 @@ import type { Clock } from '../clock.js';
 import { RecoveryError } from '../errors.js';
 import type { RecoveryEvent } from '../domain/events.js';
 import { decodeEvent } from './task-events.js';
+import type { EventPage } from '../storage/storage.js';
 import type { Store } from './store.js';
 
 const PAGE = 100;
@@ -43,15 +44,15 @@ function truncated(nowMs: number): RecoveryEvent {
 }
 
 /** A sleep that an abort ends. */
-function pause(clock: Clock, delayMs: number, signal: AbortSignal | undefined): Promise<void> {
+function pause(clock: Clock, delayMs: number, signals: readonly AbortSignal[]): Promise<void> {
   return new Promise((resolve) => {
     const cancel = clock.schedule(delayMs, () => end(), true);
     const end = (): void => {
       cancel();
-      signal?.removeEventListener('abort', end);
+      for (const signal of signals) signal.removeEventListener('abort', end);
       resolve();
     };
-    signal?.addEventListener('abort', end);
+    for (const signal of signals) signal.addEventListener('abort', end);
   });
 }
 
@@ -67,15 +68,19 @@ export interface EventsOptions {
 export async function* followEvents(
   store: Store,
   options: EventsOptions = {},
+  closed?: AbortSignal,
 ): AsyncGenerator<RecoveryEvent> {
   const { after, signal } = options;
   const positions: Positions =
     after === undefined ? store.partitions.map(() => null) : decode(after, store.partitions.length);
-  const ended = (): boolean => signal?.aborted === true;
+  const signals = [signal, closed].filter((each) => each !== undefined);
+  const ended = (): boolean => signals.some((each) => each.aborted);
+  await store.look();
   while (!ended()) {
     let found = 0;
     for (const [index, partition] of store.partitions.entries()) {
-      const page = await store.events(partition, positions[index] ?? null, PAGE);
+      const page = await readPage(store, partition, positions[index] ?? null, ended);
+      if (page === null) return;
       if (page.truncated) yield truncated(store.estimatedNowMs(partition));
       for (const { cursor, fields } of page.events) {
         if (ended()) return;
@@ -86,6 +91,21 @@ export async function* followEvents(
       // Nothing is left at a cursor that was trimmed away: continue at the oldest event kept.
       if (page.truncated && page.events.length === 0) positions[index] = null;
     }
-    if (found === 0) await pause(store.clock, POLL_MS, signal);
+    if (found === 0 && !ended()) await pause(store.clock, POLL_MS, signals);
+  }
+}
+
+/** Null when the storage was closed under the reader's hands. */
+async function readPage(
+  store: Store,
+  partition: string,
+  after: string | null,
+  ended: () => boolean,
+): Promise<EventPage | null> {
+  try {
+    return await store.events(partition, after, PAGE);
+  } catch (error) {
+    if (ended()) return null;
+    throw error;
   }
 }

@@ -25,6 +25,8 @@ export class Store {
   readonly callDeadlineMs: number;
   readonly partitions: readonly string[];
   readonly home: string;
+  /** Checks that the namespace is laid out as this client believes; null once that is known. */
+  firstLook: (() => Promise<unknown>) | null = null;
   readonly #options: CallOptions;
   readonly #times = new Map<string, TimeMark>();
 
@@ -35,6 +37,13 @@ export class Store {
     this.partitions = Array.from({ length: storage.partitions }, (_, index) => `${namespace}:${index}`);
     this.home = `${namespace}:0`;
     this.#options = { deadlineMs: callDeadlineMs };
+  }
+
+  /** To be awaited before something is looked up for a user. @throws `LAYOUT_MISMATCH` */
+  async look(): Promise<void> {
+    if (this.firstLook === null) return;
+    await this.firstLook();
+    this.firstLook = null;
   }
 
   /** The partition that holds everything about an id. */

@@ -81,22 +81,24 @@ export class TaskRegistry {
 
   /**
    * One task, or null.
-   * @throws `INVALID_ID`, `CORRUPT_RECORD`, `STORAGE_UNAVAILABLE`
+   * @throws `INVALID_ID`, `CORRUPT_RECORD`, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`
    * @example const task = await recovery.tasks.get('invoice-7');
    */
   readonly get = async (taskId: string): Promise<TaskRecord | null> => {
     checkId('The task id', taskId);
+    await this.#store.look();
     const { records } = await this.#store.read(this.#store.partitionOf(taskId), [keys.head(taskId)]);
     return records[0] ? decodeHead(taskId, records[0]).task : null;
   };
 
   /**
    * A page of tasks, by state and name; within one, the earliest first. Tasks whose records can't be read are left out.
-   * @throws `INVALID_OPTION`, `INVALID_VALUE` for a foreign cursor, `STORAGE_UNAVAILABLE`
+   * @throws `INVALID_OPTION`, `INVALID_VALUE` for a foreign cursor, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`
    * @example const { tasks } = await recovery.tasks.list({ status: 'dead_letter' });
    */
   readonly list = async (options: ListOptions = {}): Promise<TaskPage> => {
     checkOptions('tasks.list', options, CHECKS, []);
+    await this.#store.look();
     const limit = options.limit ?? 100;
     const places = await this.#places(options);
     const start = options.after === undefined ? null : decodeCursor(options.after);
@@ -126,6 +128,7 @@ export class TaskRegistry {
    * @throws `STORAGE_UNAVAILABLE`
    */
   readonly counts = async (name?: string): Promise<TaskCounts> => {
+    await this.#store.look();
     const names = name === undefined ? await this.names() : [name];
     const total = async (status: TaskStatus): Promise<number> => {
       const counts = await Promise.all(names.map((each) => this.#store.count(indexes.inState(status, each))));

@@ -1,4 +1,5 @@
 /** What every adapter refuses alike, before it opens a transaction: the shape of a batch, its names and its sizes. */
+import { RecoveryError } from '../errors.js';
 import { MAX_VALUE_BYTES, TOKEN_FIELD } from './storage.js';
 import type { Batch, Fields, Refusal, RefusalCode } from './storage.js';
 
@@ -136,4 +137,14 @@ export function incremented(current: string | undefined, by: number): number | n
   if (current !== undefined && !/^(0|-?[1-9]\d{0,14})$/.test(current)) return null;
   const sum = Number(current ?? '0') + by;
   return Math.abs(sum) > LARGEST_COUNT ? null : sum;
+}
+
+/** Refuses options that an adapter doesn't have, so that a misspelt one is not silently left out. @throws `INVALID_OPTION` */
+export function checkKnown(where: string, options: object, known: readonly string[]): void {
+  const unknown = Object.keys(options).filter((name) => !known.includes(name));
+  if (unknown.length === 0) return;
+  throw new RecoveryError(
+    'INVALID_OPTION',
+    `${where}: no such option: ${unknown.join(', ')} (known: ${known.join(', ')}).`,
+  );
 }

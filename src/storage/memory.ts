@@ -4,7 +4,7 @@
  */
 import { systemClock } from '../clock.js';
 import type { Clock } from '../clock.js';
-import { checkBatch, incremented } from './check.js';
+import { checkBatch, checkKnown, incremented } from './check.js';
 import { DEFAULT_MAX_EVENTS, TOKEN_FIELD } from './storage.js';
 import type {
   Batch,
@@ -245,6 +245,7 @@ export function storageOver(
  * const recovery = createRecovery({ storage: memoryStorage() });
  */
 export function memoryStorage(options: MemoryStorageOptions = {}): Storage {
+  checkKnown('memoryStorage', options, ['clock', 'partitions', 'maxEvents']);
   const maxEvents = options.maxEvents ?? DEFAULT_MAX_EVENTS;
   return storageOver(
     () => new MemoryPartition(maxEvents),

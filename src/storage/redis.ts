@@ -6,7 +6,7 @@
  * any options of the client are fine.
  */
 import { RecoveryError } from '../errors.js';
-import { checkBatch } from './check.js';
+import { checkBatch, checkKnown } from './check.js';
 import { runScript, runScriptAndWait, withDeadline } from './redis/client.js';
 import type { RedisArgument, RedisClient, RedisNode, RedisPipeline } from './redis/client.js';
 import { OutcomeReader, list, toEntries, toEventPage, toPart, toRecord, whole } from './redis/decode.js';
@@ -121,21 +121,31 @@ class RedisCalls {
   /** False once the server has turned out to be a stand-in that lacks MessagePack. */
   #packs = true;
   #closed = false;
+  #lastError: Error | null = null;
 
   constructor(client: RedisClient, settings: Settings) {
     this.#client = client;
     this.#settings = settings;
+    client.on('error', this.onError);
   }
 
   close(): void {
     this.#closed = true;
+    this.#client.off('error', this.onError);
   }
+
+  /** ioredis prints errors that nobody listens to; and the last one may tell why a call had no answer. */
+  readonly onError = (error: Error): void => {
+    this.#lastError = error;
+  };
+
+  readonly lastError = (): Error | null => this.#lastError;
 
   /** Runs `call` under the deadline, unless the storage is closed. */
   within<T>(what: string, options: CallOptions | undefined, call: (ms: number) => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(closedError());
     const deadlineMs = options?.deadlineMs ?? this.#settings.callDeadlineMs;
-    return withDeadline(what, deadlineMs, () => call(deadlineMs));
+    return withDeadline(what, deadlineMs, this.lastError, () => call(deadlineMs));
   }
 
   /** Runs a script on some keys and lets `decode` read the reply. */
@@ -218,10 +228,15 @@ function rangeArgs({ from, to, limit, reverse, after }: RangeQuery): string[] {
  * const recovery = createRecovery({ storage: redisStorage(client) });
  */
 export function redisStorage(client: RedisClient, options: RedisStorageOptions = {}): Storage {
+  if (typeof client?.evalsha !== 'function' || typeof client.on !== 'function') {
+    throw new RecoveryError(
+      'INVALID_OPTION',
+      'redisStorage needs an ioredis client first, not a URL or options.',
+    );
+  }
+  checkKnown('redisStorage', options, ['partitions', 'waitReplicas', 'callDeadlineMs', 'maxEvents']);
   const settings = settingsOf(client, options);
   const calls = new RedisCalls(client, settings);
-  const onError = (): void => {};
-  client.on('error', onError);
   return {
     name: 'redis',
     partitions: settings.partitions,
@@ -257,7 +272,6 @@ export function redisStorage(client: RedisClient, options: RedisStorageOptions =
       calls.within('inspect', callOptions, () => inspectRedis(client, settings.waitReplicas)),
     close: async () => {
       calls.close();
-      client.off('error', onError);
     },
   };
 }

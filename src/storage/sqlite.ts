@@ -1,6 +1,6 @@
 /** The SQLite storage, for workers on one machine: the entry of `rekindle/sqlite`. */
 import { RecoveryError } from '../errors.js';
-import { checkBatch } from './check.js';
+import { checkBatch, checkKnown } from './check.js';
 import { commitBatches } from './sqlite/commit.js';
 import { isName } from './sqlite/connection.js';
 import type { Connection } from './sqlite/connection.js';
@@ -97,6 +97,7 @@ export function sqliteStorage(
   options: SqliteStorageOptions = {},
 ): Storage {
   checkTarget(pathOrDatabase);
+  checkKnown('sqliteStorage', options, ['synchronous', 'partitions', 'maxEvents', 'callDeadlineMs']);
   const { synchronous = 'FULL' } = options;
   if (!MODES.includes(synchronous)) {
     throw new RecoveryError(

@@ -14,8 +14,8 @@ describe('ids', () => {
     ['a lone low surrogate', '\udc00a', /surrogate/],
     ['too long', 'x'.repeat(MAX_ID_LENGTH + 1), /257 characters, over the limit of 256/],
     ['a number', 7, /is a number/],
-    ['null', null, /is a null/],
-    ['undefined', undefined, /is a undefined/],
+    ['null', null, /is null/],
+    ['undefined', undefined, /is undefined/],
     ['an object', {}, /is a object/],
   ])('refuse %s', (_what, id, message) => {
     expect(() => checkId('The task id', id)).toThrow(message);

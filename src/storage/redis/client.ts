@@ -1,6 +1,6 @@
 /** What the adapter needs of an ioredis client, and how it calls one: never without a deadline. */
 import { systemClock } from '../../clock.js';
-import { RecoveryError } from '../../errors.js';
+import { messageOf, RecoveryError } from '../../errors.js';
 import { toStorageError } from './errors.js';
 import type { Script } from './scripts.js';
 
@@ -103,14 +103,28 @@ export async function runScriptAndWait(
  * Ends a call by its deadline, whatever the client does with it: ioredis may keep a command for ever while it
  * reconnects, and may still send it after that. Errors come out as {@link RecoveryError}s.
  */
-export function withDeadline<T>(what: string, deadlineMs: number, call: () => Promise<T>): Promise<T> {
+export function withDeadline<T>(
+  what: string,
+  deadlineMs: number,
+  lastError: () => Error | null,
+  call: () => Promise<T>,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     const cancel = systemClock.schedule(
       deadlineMs,
       () => {
-        const message = `Redis did not answer ${what} within ${deadlineMs} ms; it may still run.`;
+        // Why, as far as the client knows: refused, a wrong password, an unknown host.
+        const cause = lastError();
+        const why = cause === null ? '' : ` The client's last error: ${messageOf(cause)}`;
+        const message = `Redis did not answer ${what} within ${deadlineMs} ms; it may still run.${why}`;
         const details = { outcome: 'unknown', deadlineMs };
-        reject(new RecoveryError('STORAGE_UNAVAILABLE', message, { retryable: true, details }));
+        reject(
+          new RecoveryError('STORAGE_UNAVAILABLE', message, {
+            retryable: true,
+            details,
+            cause: cause ?? undefined,
+          }),
+        );
       },
       true,
     );

@@ -45,6 +45,6 @@ function bare(error: unknown, text: string): unknown {
 /** What a call on a closed storage throws. */
 export function closedError(): RecoveryError {
   return new RecoveryError('STORAGE_UNAVAILABLE', 'The storage is closed.', {
-    details: { outcome: 'nothing' },
+    details: { outcome: 'not_applied' },
   });
 }

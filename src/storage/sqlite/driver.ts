@@ -30,12 +30,19 @@ interface Driver {
   readonly exportName: string;
 }
 
-/** In the order in which they are tried. */
-const DRIVERS: readonly Driver[] = [
-  { module: 'node:sqlite', exportName: 'DatabaseSync' },
+const BUILT_IN: Driver = { module: 'node:sqlite', exportName: 'DatabaseSync' };
+const INSTALLED: readonly Driver[] = [
   { module: 'better-sqlite3', exportName: 'default' },
   { module: 'libsql', exportName: 'default' },
 ];
+/** Before Node 24 the built-in one is experimental, and says so on the console: what is installed comes first there. */
+const SETTLED_SINCE = 24;
+
+/** In the order in which they are tried. */
+const DRIVERS: readonly Driver[] =
+  Number.parseInt(process.versions.node, 10) >= SETTLED_SINCE
+    ? [BUILT_IN, ...INSTALLED]
+    : [...INSTALLED, BUILT_IN];
 
 type DatabaseClass = new (path: string) => SqliteDatabase;
 
