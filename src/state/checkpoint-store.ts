@@ -25,7 +25,7 @@ export interface CheckpointText {
 const FIELD = 'data';
 
 function checksum(text: string): string {
-  return crc32(text).toString(36);
+  return String(crc32(text));
 }
 
 /** The field of a checkpoint's record: a checksum, and JSON around the author's own, which is left as it is. */

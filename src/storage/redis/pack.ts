@@ -36,9 +36,29 @@ function writeShort(bytes: Buffer, at: number, text: string): boolean {
   return true;
 }
 
+/** Memory is taken in slabs: a piece of its own for each call took longer than to fill it. */
+const SLAB_BYTES = 256 * 1024;
+let slab = Buffer.alloc(0);
+let used = 0;
+
+/** Bytes that nobody else has. What is not needed in the end is given back by {@link keep}. */
+function room(size: number): Buffer {
+  if (size > SLAB_BYTES / 4) return Buffer.allocUnsafeSlow(size);
+  if (used + size > slab.length) {
+    slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+    used = 0;
+  }
+  return slab.subarray(used, used + size);
+}
+
+function keep(bytes: Buffer, size: number): Buffer {
+  if (bytes.buffer === slab.buffer) used += size;
+  return bytes.subarray(0, size);
+}
+
 /** A MessagePack array of `values`. */
 export function pack(values: readonly Packable[]): Buffer {
-  const bytes = Buffer.allocUnsafe(sizeOf(values));
+  const bytes = room(sizeOf(values));
   bytes[0] = ARRAY_32;
   let at = bytes.writeUInt32BE(values.length, 1);
   for (const value of values) {
@@ -59,5 +79,5 @@ export function pack(values: readonly Packable[]): Buffer {
       at += 5 + length;
     }
   }
-  return bytes.subarray(0, at);
+  return keep(bytes, at);
 }
