@@ -69,7 +69,7 @@ describe('other than one server', () => {
     const commit = safe.commit(PART, [second], { deadlineMs: 400 });
     await expect(commit).rejects.toMatchObject({
       code: 'STORAGE_UNAVAILABLE',
-      details: { outcome: 'unknown', acks: 0 },
+      details: { outcome: 'unknown' },
     });
     expect(await one(safe, change('a', 'other'))).toMatchObject({ status: 'conflict' });
     trio.replica.resume();
