@@ -9,7 +9,7 @@ import { MAX_PRIORITY } from './keys.js';
 import { fenceOf } from './token.js';
 
 /** The progress that an automatic checkpoint kept. */
-export interface AutomaticMark {
+interface AutomaticMark {
   readonly percent: number;
   readonly step: string | null;
   readonly atMs: number;

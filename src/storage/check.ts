@@ -5,7 +5,7 @@ import type { Batch, Fields, Refusal, RefusalCode } from './storage.js';
 
 const LONGEST_NAME = 1024;
 /** Counters stay below 10^15, so that no adapter ever rounds one. */
-export const LARGEST_COUNT = 999_999_999_999_999;
+const LARGEST_COUNT = 999_999_999_999_999;
 
 function refuse(code: RefusalCode, message: string): Refusal {
   return { status: 'refused', code, message };

@@ -32,7 +32,7 @@ export interface MemoryStorageOptions {
 }
 
 /** Order of ids by their UTF-8 bytes, which is the order of their code points. */
-export function compareIds(a: string, b: string): number {
+function compareIds(a: string, b: string): number {
   return a === b ? 0 : Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 

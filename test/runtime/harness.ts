@@ -27,7 +27,7 @@ export function trapUnhandledRejections(): void {
 }
 
 /** One storage call on its way. */
-export interface Call {
+interface Call {
   readonly kind: 'read' | 'commit' | 'range' | 'count' | 'events' | 'inspect';
   readonly keys: readonly string[];
   readonly batches: readonly Batch[];
@@ -39,7 +39,7 @@ interface Held {
 }
 
 /** The storage as one process sees it. */
-export class Line {
+class Line {
   readonly commits: Batch[] = [];
   dead = false;
   /** What every call fails with; null while the storage is there. */

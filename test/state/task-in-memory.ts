@@ -15,7 +15,7 @@ import { plainStore } from './manual-storage.js';
 
 export const HOME = 'test:0';
 export const FOREVER: number = Number.MAX_SAFE_INTEGER;
-export const OWNERS: readonly string[] = ['w1', 'w2', 'w3'];
+const OWNERS: readonly string[] = ['w1', 'w2', 'w3'];
 
 export function holder(owner: string, fence = 10): Holder {
   return { owner, leaseMs: 1_000, fence, nonce: `nonce-${owner}-${fence}`, notAfter: FOREVER };

@@ -92,7 +92,7 @@ export function ensureRedisServer(): void {
 }
 
 /** A free loopback port below the range of outgoing connections, also 10,000 above, for a cluster's bus. */
-export async function freePort(): Promise<number> {
+async function freePort(): Promise<number> {
   for (;;) {
     const candidate = 10_000 + Math.floor(Math.random() * 12_000);
     if ((await bindable(candidate)) && (await bindable(candidate + 10_000))) return candidate;

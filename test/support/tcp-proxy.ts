@@ -7,7 +7,7 @@ import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 
 /** A request that the proxy keeps back. */
-export interface HeldRequest {
+interface HeldRequest {
   readonly bytes: Buffer;
   /** Sends it over a new connection to the server: the late duplicate. Resolves with the server's reply. */
   deliver(): Promise<Buffer>;

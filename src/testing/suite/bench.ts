@@ -94,7 +94,7 @@ export async function commitOne(
 }
 
 /** Commits batches; there must be one outcome a batch. */
-export async function commitAll(
+async function commitAll(
   bench: Bench,
   batches: readonly Batch[],
   options?: CallOptions,

@@ -146,7 +146,7 @@ export class WorkerProcess {
 }
 
 /** A call of a worker's function that was rejected; the message starts with the error's code. */
-export class WorkerCallError extends Error {}
+class WorkerCallError extends Error {}
 
 function matches(report: Report, match: Report): boolean {
   return Object.entries(match).every(([field, value]) => isDeepStrictEqual(report[field], value));
