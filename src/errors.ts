@@ -85,3 +85,14 @@ export function messageOf(thrown: unknown): string {
     return 'a value that cannot be turned into text';
   }
 }
+
+/** What kind of error it is, for debug output: its code, never its message, which may hold user data. */
+export function kindOf(thrown: unknown): string {
+  try {
+    if (isRecoveryError(thrown)) return thrown.code;
+    return thrown instanceof Error ? 'Error' : typeof thrown;
+  } catch {
+    // A revoked proxy can't even be asked.
+    return 'unknown';
+  }
+}

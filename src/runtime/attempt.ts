@@ -5,7 +5,7 @@
  *    more of it is handed to the storage, and every call on its context is rejected with the reason.
  * 2. It ends exactly once: completed, failed, released or lost.
  */
-import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
+import { isRecoveryError, kindOf, RecoveryError } from '../errors.js';
 import { toJsonText } from '../domain/json.js';
 import type { StoredError } from '../domain/task.js';
 import { log } from '../log.js';
@@ -236,7 +236,7 @@ export class Attempt implements LeaseHolder {
       await this.fail(storedErrorOf(thrown, this.#engine.settings.limits.errorBytes));
       return thrown;
     } catch (error) {
-      log.task('the end of %s could not be written: %s', this.taskId, messageOf(error));
+      log.task('the end of %s could not be written: %s', this.taskId, kindOf(error));
       return error;
     }
   }

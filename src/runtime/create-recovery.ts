@@ -1,7 +1,7 @@
 /** Puts the parts of one Recovery together. */
 import { systemClock } from '../clock.js';
 import type { Clock } from '../clock.js';
-import { messageOf } from '../errors.js';
+import { kindOf } from '../errors.js';
 import type { RecoveryError } from '../errors.js';
 import { checkOptions, number } from '../domain/check-options.js';
 import type { RecoveryEvent } from '../domain/events.js';
@@ -179,7 +179,7 @@ class Parts implements Engine {
       await within(this.clock, timeoutMs, work, shutDownError);
       return true;
     } catch (error) {
-      log.recovery('a part of the shutdown was given up: %s', messageOf(error));
+      log.recovery('a part of the shutdown was given up: %s', kindOf(error));
       return false;
     }
   }

@@ -1,4 +1,4 @@
-import { messageOf } from '../errors.js';
+import { kindOf } from '../errors.js';
 import { RECOVERY_EVENT_TYPES } from '../domain/events.js';
 import type { RecoveryEvent, RecoveryEventType } from '../domain/events.js';
 import { RecoveryError } from '../errors.js';
@@ -69,6 +69,6 @@ export class Emitter {
   }
 
   #complain(error: unknown): void {
-    log.recovery('a listener failed: %s', messageOf(error));
+    log.recovery('a listener failed: %s', kindOf(error));
   }
 }

@@ -2,7 +2,7 @@
  * One pass of recovery: find orphans and put them into the recovery queue, then take them out of it in priority order,
  * as many at once as there are slots, and run them. Start, sweeps and `recover()` all use this.
  */
-import { isRecoveryError, messageOf } from '../errors.js';
+import { isRecoveryError, kindOf, messageOf } from '../errors.js';
 import type { OrphanCause, Plan } from '../domain/task.js';
 import { log } from '../log.js';
 import { indexes } from '../state/keys.js';
@@ -164,7 +164,7 @@ export class Recoverer {
         (thrown: unknown) => report.add({ ...base, ...outcomeOf(thrown) }),
       );
     } catch (error) {
-      log.recovery('recovering %s failed: %s', taskId, messageOf(error));
+      log.recovery('recovering %s failed: %s', taskId, kindOf(error));
       report.add({
         taskId,
         name,

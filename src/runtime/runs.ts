@@ -1,5 +1,5 @@
 /** Recovery on demand, at start and periodically: the five phases, and what a caller sees of them. */
-import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
+import { isRecoveryError, kindOf, messageOf, RecoveryError } from '../errors.js';
 import { checkOptions, listOf, number, oneOf } from '../domain/check-options.js';
 import type { Check } from '../domain/check-options.js';
 import type { Plan } from '../domain/task.js';
@@ -103,7 +103,7 @@ export class Runs {
       return { warnings, postponed: null, finished: run.finished };
     } catch (error) {
       if (options.onUnavailable !== 'continue' || !isAway(error)) throw error;
-      log.recovery('start goes on without recovery: %s', messageOf(error));
+      log.recovery('start goes on without recovery: %s', kindOf(error));
       this.#engine.emitter.alert('recovery_postponed', { reason: messageOf(error) });
       this.sweeper.start(Math.min(leaseMs, this.#engine.settings.sweepIntervalMs));
       const empty = new ReportBuilder(0).build(0);

@@ -5,7 +5,7 @@
  * A process that was frozen, or a storage whose clock jumped, would take every lease for over: after a sweep that fired
  * late, or saw the two clocks part by more than a third of the lease, leases are not judged for a whole lease.
  */
-import { messageOf } from '../errors.js';
+import { kindOf, messageOf } from '../errors.js';
 import { log } from '../log.js';
 import type { Engine } from './engine.js';
 
@@ -101,7 +101,7 @@ export class Sweeper {
       const trusted = await this.trustsLeases(clock.monotonicMs() - this.#dueMs);
       await this.#sweep(trusted);
     } catch (error) {
-      log.recovery('sweep failed: %s', messageOf(error));
+      log.recovery('sweep failed: %s', kindOf(error));
       emitter.alert('sweep_failed', { reason: messageOf(error) });
       if (this.#started) this.#retrySoon(Math.min(settings.leaseMs, settings.sweepIntervalMs));
     }

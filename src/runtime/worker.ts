@@ -2,7 +2,7 @@
  * This process as a worker: its record in the storage, the slot that it holds, and the check that the namespace is laid
  * out as this client believes. All of it lives in the namespace's first partition.
  */
-import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
+import { isRecoveryError, kindOf, RecoveryError } from '../errors.js';
 import { log } from '../log.js';
 import type { Draft } from '../state/draft.js';
 import { indexes, keys } from '../state/keys.js';
@@ -187,14 +187,14 @@ export class Worker implements LeaseHolder {
       renewed: (_firstSentMs, observed) => {
         if (slot !== null) this.#checkSlot(observed[0] ?? null);
       },
-      lost: (current) => {
-        log.recovery('the worker record is gone or changed (now %s); signing on again', current);
+      lost: () => {
+        log.recovery('the worker record is gone or changed; signing on again');
         this.#engine.leases.delete(this);
         this.#writer = null;
         this.#opening = null;
         // At once: a twin with our slot takes the record away, and a worker without one can't be proven dead.
         if (this.#engine.closing === null)
-          this.#open().catch((error: unknown) => log.recovery('%s', messageOf(error)));
+          this.#open().catch((error: unknown) => log.recovery('%s', kindOf(error)));
         return new RecoveryError(
           'LEASE_LOST',
           'The worker record was removed from the storage; sign on again.',

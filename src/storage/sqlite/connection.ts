@@ -1,5 +1,5 @@
 /** One connection: transactions that never stay open, cached statements, few crossings into native code. */
-import { RecoveryError } from '../../errors.js';
+import { kindOf, RecoveryError } from '../../errors.js';
 import { log } from '../../log.js';
 import { faultOf, propertyOf } from './driver.js';
 import type { CallOutcome, SqliteDatabase, SqliteParam, SqliteStatement } from './driver.js';
@@ -140,7 +140,7 @@ export class Connection {
     try {
       this.#db.close();
     } catch (error) {
-      log.storage('closing sqlite: %o', error);
+      log.storage('closing sqlite failed: %s', kindOf(error));
     }
   }
 
