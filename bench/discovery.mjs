@@ -50,7 +50,10 @@ class Case {
   }
 
   async open() {
-    await this.recovery.planRecovery();
+    // Signs on, and makes the tables.
+    await (
+      await this.recovery.recover()
+    ).finished;
     const { entries } = await this.storage.range(this.partition, 'workers', { limit: 1 });
     const { records } = await this.storage.read(this.partition, [`w:${entries[0].id}`]);
     const { token, ...identity } = Object.fromEntries(records[0]);
@@ -117,7 +120,6 @@ async function compare(name, open, million, quick) {
   const few = await open('few');
   const many = await open('many');
   const busy = await open('busy');
-  for (const { test } of [few, many, busy]) await test.open();
   await few.load(few.test.partition, finished('done-', 1_000));
   await many.load(many.test.partition, finished('done-', million));
   for (let owner = 0; owner < 10; owner += 1) {
@@ -159,7 +161,11 @@ async function onRedis(million, quick) {
   try {
     const client = redis.connect();
     const load = redisLoader(client);
-    const open = async (name) => ({ test: new Case(redisStorage(client), name), load });
+    const open = async (name) => {
+      const test = new Case(redisStorage(client), name);
+      await test.open();
+      return { test, load };
+    };
     return await compare('Redis', open, million, quick);
   } finally {
     await redis.stop();
@@ -173,7 +179,7 @@ async function onSqlite(million, quick) {
     const open = async (name) => {
       const path = join(folder.path, `${name}.db`);
       const test = new Case(sqliteStorage(path), name);
-      await test.recovery.planRecovery();
+      await test.open();
       const db = openSqlite(path);
       opened.push(db);
       return { test, load: sqliteLoader(db) };

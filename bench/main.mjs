@@ -62,4 +62,3 @@ for (const name of wanted) {
 if (options.json !== undefined) {
   writeFileSync(options.json, `${JSON.stringify({ machine, software, rows }, null, 2)}\n`);
 }
-if (rows.some(({ met }) => !met)) process.exitCode = 1;
