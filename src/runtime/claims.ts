@@ -216,7 +216,9 @@ async function execute(
   let { plan } = execution;
   let result: unknown;
   if (plan.action === 'validate') {
-    const asked = await ask(handler, found.snapshot);
+    const asked = await Promise.race([ask(handler, found.snapshot), stopOf(attempt)]);
+    // It never answered, and the task is to be given back, or lost: `run` sees to that without the function.
+    if (asked === null) return attempt.run(() => undefined);
     if ('error' in asked.evidence) {
       const { taskId, name } = found.head.task;
       engine.emitter.alert('validate_failed', { task_id: taskId, name, reason: asked.evidence.error });
@@ -240,6 +242,14 @@ async function execute(
     default:
       return attempt.run(() => handler.invoke(attempt.context, args));
   }
+}
+
+/** Resolves once the attempt is to stop. */
+function stopOf({ context: { signal } }: Attempt): Promise<null> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(null);
+    else signal.addEventListener('abort', () => resolve(null), { once: true });
+  });
 }
 
 async function ask(

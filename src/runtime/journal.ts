@@ -107,8 +107,10 @@ export class Journal {
     };
   }
 
-  async checkpoint(given: CheckpointInput): Promise<void> {
+  async checkpoint(written: CheckpointInput): Promise<void> {
     this.#assertUsable();
+    // Read once: a getter may say something else the second time.
+    const given = typeof written === 'object' && written !== null ? { ...written } : written;
     checkCheckpoint(given);
     const { checkpointBytes, checkpointNames } = this.#engine.settings.limits;
     const { name, progressPercent } = given;

@@ -78,7 +78,10 @@ export interface TaskOptions<A extends unknown[], R = unknown> {
   readonly priority?: number;
   /** An automatic checkpoint whenever the progress passes a multiple of this, in percent. Default: none. */
   readonly checkpointFrequency?: number;
-  /** When the id is running already: wait for it, or reject. Default: join in this process, reject elsewhere. */
+  /**
+   * When the id is running already: wait for it, or reject. Default: join in this process, reject elsewhere. A task
+   * that awaits its own id waits for ever.
+   */
   readonly ifRunning?: 'reject' | 'join';
   /** `never`: it is not taken back by itself, only by a call with its id. Default `auto`. */
   readonly recovery?: 'auto' | 'never';

@@ -36,7 +36,7 @@ export function unhandledOf({ taskId, name }: { readonly taskId: string; readonl
 /** What a pass is restricted to. */
 export interface PassFilter {
   readonly names?: readonly string[];
-  readonly taskIds?: readonly string[];
+  readonly taskIds?: ReadonlySet<string>;
 }
 
 /** How many tasks without a handler a report names, a task name. */
@@ -249,5 +249,5 @@ export class Recoverer {
 }
 
 function isWanted({ taskIds }: PassFilter, taskId: string): boolean {
-  return taskIds === undefined || taskIds.includes(taskId);
+  return taskIds === undefined || taskIds.has(taskId);
 }

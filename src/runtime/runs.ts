@@ -115,7 +115,9 @@ export class Runs {
     checkOptions('recover', filter, FILTER_CHECKS, []);
     assertOpen(this.#engine);
     await this.#engine.worker.open();
-    const run = this.#pass(filter, await this.sweeper.trustsLeases(), this.#slots);
+    const { taskIds, ...rest } = filter;
+    const wanted = taskIds === undefined ? rest : { ...rest, taskIds: new Set(taskIds) };
+    const run = this.#pass(wanted, await this.sweeper.trustsLeases(), this.#slots);
     await run.underWay;
     return { warnings: [], postponed: null, finished: run.finished };
   };

@@ -76,6 +76,26 @@ describe('a validate hook', () => {
   });
 });
 
+describe('a validate hook that never answers', () => {
+  it('holds up neither the shutdown nor the task: it is given back', async () => {
+    const dead = world.proc({ born: '1' });
+    const options = { name: 'n', taskId: () => 't', validate: () => new Promise<never>(() => {}) };
+    void dead.recovery.withRecovery(async (ctx) => {
+      await ctx.createCheckpoint({ name: 'nearly', progressPercent: 99 });
+      await new Promise(() => {});
+    }, options)();
+    await settled();
+    dead.crash();
+    const { recovery } = world.proc({ born: '2' });
+    let ran = 0;
+    recovery.withRecovery(() => (ran += 1), options);
+    const run = await recovery.recover();
+    await world.until(recovery.shutdown({ timeoutMs: 500 }));
+    expect((await world.until(run.finished)).tasks).toMatchObject([{ taskId: 't', outcome: 'released' }]);
+    expect(ran).toBe(0);
+  });
+});
+
 describe('looking at a namespace of another layout', () => {
   it('is refused, not answered with nothing', async () => {
     const { recovery } = world.proc();
