@@ -62,7 +62,9 @@ export {
 export type { StrategyOptions } from './recovery/strategies.js';
 export { createRecovery } from './runtime/create-recovery.js';
 export type { Recovery, ShutdownOptions } from './runtime/create-recovery.js';
-export type { CheckpointInput, RecoveryContext } from './runtime/context.js';
+export type { CheckpointInput, MapItems, RecoveryContext } from './runtime/context.js';
+export type { FailedItem, ItemContext, MapCount, MapOptions, MapOutcome } from './runtime/items.js';
+export type { StepOptions, StepVerdict } from './runtime/steps.js';
 export type { EventListener } from './runtime/emitter.js';
 export type { Limits, RecoveryOptions, TaskOptions } from './runtime/options.js';
 export type { RecoveryReport, TaskReport } from './runtime/report.js';

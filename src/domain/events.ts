@@ -2,6 +2,7 @@
 export const RECOVERY_EVENT_TYPES = [
   'task_started',
   'checkpoint_created',
+  'item_completed',
   'processing_resumed',
   'recovery_started',
   'recovery_completed',
@@ -15,7 +16,7 @@ export const RECOVERY_EVENT_TYPES = [
   'alert',
 ] as const;
 
-/** The kinds of event. `checkpoint_created` is written only on request: an event is a write. */
+/** The kinds of event. `checkpoint_created` and `item_completed` are written only on request: an event is a write. */
 export type RecoveryEventType = (typeof RECOVERY_EVENT_TYPES)[number];
 
 /** An event. Those of a task are written in the same commit as what they tell; `lease_lost` and `alert` are local. */

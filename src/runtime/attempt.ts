@@ -11,19 +11,22 @@ import type { StoredError } from '../domain/task.js';
 import { log } from '../log.js';
 import type { Draft } from '../state/draft.js';
 import { keys } from '../state/keys.js';
+import type { KeptPieces } from '../state/ledger.js';
 import { LiveTask } from '../state/live-task.js';
 import type { LiveTaskStart, ResultText } from '../state/live-task.js';
 import { RecordWriter } from '../state/record-writer.js';
-import type { WriterOwner } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
 import { fenceOf } from '../state/token.js';
 import type { Fields } from '../storage/storage.js';
 import type { RecoveryContext } from './context.js';
 import type { Engine, Handler } from './engine.js';
 import { shutDownError } from './engine.js';
+import { HeadOwner } from './head-owner.js';
 import { Journal } from './journal.js';
 import type { Resume } from './journal.js';
 import type { LeaseHolder } from './lease-keeper.js';
+import { piecesOf } from './pieces.js';
+import type { DiscoverHook, Pieces } from './pieces.js';
 import { TaskContext } from './task-context.js';
 import { contextClosed, isNotItsFault, storedErrorOf, unstorableError } from './task-errors.js';
 
@@ -35,31 +38,9 @@ export interface AttemptStart {
   readonly nonce: string;
   readonly sentMs: number;
   readonly resume: Resume;
-}
-
-/** The attempt from the side of its writer. */
-class HeadOwner implements WriterOwner {
-  readonly #live: LiveTask;
-  readonly lost: WriterOwner['lost'];
-
-  constructor(live: LiveTask, lost: WriterOwner['lost']) {
-    this.#live = live;
-    this.lost = lost;
-  }
-
-  prepare(draft: Draft): void {
-    this.#live.prepare(draft);
-  }
-
-  refused(): void {
-    this.#live.refused();
-  }
-
-  renew(draft: Draft): readonly string[] {
-    return this.#live.renew(draft);
-  }
-
-  renewed(): void {}
+  readonly kept: KeptPieces;
+  /** The user's hook, its arguments filled in; null on a first attempt, which has nothing to discover. */
+  readonly discover: DiscoverHook | null;
 }
 
 export class Attempt implements LeaseHolder {
@@ -74,6 +55,8 @@ export class Attempt implements LeaseHolder {
   #stop: RecoveryError | null = null;
   #closed = false;
   #lost = false;
+  /** Made with the first step, map or key. */
+  #pieces: Pieces | null = null;
 
   constructor(engine: Engine, handler: Handler, start: AttemptStart) {
     this.taskId = start.live.taskId;
@@ -104,6 +87,7 @@ export class Attempt implements LeaseHolder {
       fence: start.fence,
       journal: this.#journal,
       signal: () => this.#signal(),
+      pieces: () => (this.#pieces ??= this.#makePieces(start)),
     });
     engine.fences.remember(this.taskId, start.fence);
     engine.leases.add(this);
@@ -268,6 +252,20 @@ export class Attempt implements LeaseHolder {
     );
     this.lose(error);
     return error;
+  }
+
+  #makePieces({ kept, discover }: AttemptStart): Pieces {
+    return piecesOf({
+      engine: this.#engine,
+      taskName: this.#handler.name,
+      live: this.#live,
+      writer: this.#writer,
+      journal: this.#journal,
+      kept,
+      discover,
+      signal: () => this.#signal(),
+      assertUsable: () => this.#assertUsable(),
+    });
   }
 
   #stopWith(reason: RecoveryError): void {

@@ -9,6 +9,7 @@ import { refusalError } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
 import { claimBatch, deadLetterBatch } from '../state/transitions.js';
 import { Attempt } from './attempt.js';
+import type { DiscoverHook } from './pieces.js';
 import type { Engine, Handler } from './engine.js';
 import { notAfter } from './engine.js';
 import type { Resume } from './journal.js';
@@ -90,7 +91,7 @@ export async function claim(
   if (plan.action === 'dead_letter') {
     return (await giveUp(engine, found, plan)) ? { kind: 'dead_letter', plan } : { kind: 'lost' };
   }
-  const attempt = await take(engine, handler, found, plan);
+  const attempt = await take(engine, handler, found, plan, args);
   if (attempt === null) return { kind: 'lost' };
   if (found.checkpoints.corrupt > 0) {
     const { taskId, name } = head.task;
@@ -129,10 +130,16 @@ function resumeOf({ head, checkpoints }: Found, plan: Plan): Resume {
   return { explicit, automatic, reached };
 }
 
-async function take(engine: Engine, handler: Handler, found: Found, plan: Plan): Promise<Attempt | null> {
+async function take(
+  engine: Engine,
+  handler: Handler,
+  found: Found,
+  plan: Plan,
+  args: readonly unknown[],
+): Promise<Attempt | null> {
   const { head, snapshot } = found;
   const { taskId, name, priority, attempt } = head.task;
-  const { settings, worker, queue, clock, random, emitter } = engine;
+  const { settings, worker, clock, random } = engine;
   const partition = engine.store.partitionOf(taskId);
   const fence = nextFence(engine, head);
   const nonce = random.nonce();
@@ -152,14 +159,7 @@ async function take(engine: Engine, handler: Handler, found: Found, plan: Plan):
     { owner, leaseMs, fence, nonce, notAfter: notAfter(engine, partition) },
   );
   const sentMs = clock.monotonicMs();
-  const { outcome, nowMs } = await queue.commit(partition, batch).catch((error: unknown) => {
-    // It may have been applied all the same; a later sweep takes it back then.
-    worker.mayHoldLost = true;
-    throw error;
-  });
-  if (outcome.status === 'conflict' || outcome.status === 'expired') return null;
-  if (outcome.status === 'refused') throw refusalError(outcome);
-  for (const event of batch.append) emitter.emit(localEvent(event, nowMs));
+  if (!(await commitClaim(engine, partition, batch))) return null;
   const live = {
     taskId,
     name,
@@ -172,7 +172,29 @@ async function take(engine: Engine, handler: Handler, found: Found, plan: Plan):
     checkpointSeq: head.checkpointSeq,
     hasAutomatic: head.automatic !== null && plan.action !== 'restart',
   };
-  return new Attempt(engine, handler, { live, partition, fence, nonce, sentMs, resume });
+  const pieces = { kept: head.pieces, discover: discoverWith(handler, args) };
+  return new Attempt(engine, handler, { live, partition, fence, nonce, sentMs, resume, ...pieces });
+}
+
+/** Whether the claim won. */
+async function commitClaim(
+  { queue, worker, emitter }: Engine,
+  partition: string,
+  batch: ReturnType<typeof claimBatch>,
+): Promise<boolean> {
+  const { outcome, nowMs } = await queue.commit(partition, batch).catch((error: unknown) => {
+    // It may have been applied all the same; a later sweep takes it back then.
+    worker.mayHoldLost = true;
+    throw error;
+  });
+  if (outcome.status === 'conflict' || outcome.status === 'expired') return false;
+  if (outcome.status === 'refused') throw refusalError(outcome);
+  for (const event of batch.append) emitter.emit(localEvent(event, nowMs));
+  return true;
+}
+
+function discoverWith({ discover }: Handler, args: readonly unknown[]): DiscoverHook | null {
+  return discover === null ? null : async (map, keys) => discover(map, keys, args);
 }
 
 /** One above the last; above what this process has held, too, if the storage went back in time. */
@@ -268,24 +290,6 @@ async function ask(
   } catch (thrown) {
     return { evidence: { error: messageOf(thrown) }, result: undefined };
   }
-}
-
-/** What a completed task came to. @throws `RESULT_NOT_STORABLE`, `CORRUPT_RECORD` */
-export async function keptResult(
-  { store }: Engine,
-  head: Head,
-  unstorable: () => RecoveryError,
-): Promise<unknown> {
-  const { taskId } = head.task;
-  if (head.resultKind === 'none') return undefined;
-  if (head.resultKind === 'unstorable') throw unstorable();
-  let text = head.result;
-  if (head.resultKind === 'record') {
-    const { records } = await store.read(store.partitionOf(taskId), [keys.result(taskId)]);
-    text = records[0]?.get('data') ?? null;
-  }
-  if (text === null) throw new RecoveryError('CORRUPT_RECORD', `The result of task "${taskId}" is gone.`);
-  return fromJsonText(text, `the result of task "${taskId}"`);
 }
 
 /** Whether an error says that records are not what they should be, rather than that the storage is away. */

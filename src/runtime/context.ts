@@ -2,6 +2,8 @@
 import { RecoveryError } from '../errors.js';
 import { checkId } from '../domain/ids.js';
 import type { Checkpoint } from '../domain/task.js';
+import type { ItemContext, MapCount, MapOptions, MapOutcome } from './items.js';
+import type { StepOptions } from './steps.js';
 
 /** An explicit checkpoint, as its author writes it. */
 export interface CheckpointInput<D = unknown> {
@@ -14,6 +16,28 @@ export interface CheckpointInput<D = unknown> {
   readonly recoverableData?: D;
   /** What the task's own database looked like at this point, for `validate` and for the resumed run. */
   readonly databaseState?: unknown;
+}
+
+/** The signatures of `ctx.map`: its options decide what it resolves to. */
+export interface MapItems {
+  <T, R>(
+    name: string,
+    items: readonly T[],
+    fn: (item: T, context: ItemContext) => R | Promise<R>,
+    options: MapOptions<T> & { readonly keepResults: false },
+  ): Promise<MapCount>;
+  <T, R>(
+    name: string,
+    items: readonly T[],
+    fn: (item: T, context: ItemContext) => R | Promise<R>,
+    options: MapOptions<T> & { readonly minSuccessRatio: number },
+  ): Promise<MapOutcome<R>>;
+  <T, R>(
+    name: string,
+    items: readonly T[],
+    fn: (item: T, context: ItemContext) => R | Promise<R>,
+    options: MapOptions<T>,
+  ): Promise<R[]>;
 }
 
 /** The first argument of every wrapped function. Its methods are bound: they can be taken apart. */
@@ -46,6 +70,26 @@ export interface RecoveryContext<D = unknown> {
    * await ctx.createCheckpoint({ name: 'parsed', progressPercent: 40, recoverableData: { rows } });
    */
   readonly createCheckpoint: (checkpoint: CheckpointInput<D>) => Promise<void>;
+  /**
+   * Runs a named piece of work and keeps its result: a later attempt gets it back without running it.
+   * @throws what `fn` and `verify` throw; `DUPLICATE_STEP`, `STEP_RESULT_NOT_STORABLE` (it counts as done), `LIMIT_EXCEEDED`,
+   *   `INVALID_ID`, `INVALID_OPTION`, `INVALID_VALUE`, and as `createCheckpoint` does
+   * @example
+   * const text = await ctx.step('extract', () => extract(documentId));
+   */
+  readonly step: <R>(name: string, fn: () => R | Promise<R>, options?: StepOptions<R>) => Promise<R>;
+  /**
+   * Runs a piece of work an item, keeping each result as it is done: a later attempt runs only the rest.
+   * @throws `ITEMS_FAILED`, `DUPLICATE_KEY`, and as `step` does
+   * @example
+   * const pages = await ctx.map('pages', document.pages, analyse, { key: (page) => page.id, concurrency: 4 });
+   */
+  readonly map: MapItems;
+  /**
+   * A key for the outside world: the same in every attempt of this task, and never given for another task or name.
+   * @throws `INVALID_ID`
+   */
+  readonly idempotencyKey: (name: string) => string;
 }
 
 const KNOWN = new Set(['name', 'progressPercent', 'stepDescription', 'recoverableData', 'databaseState']);

@@ -17,6 +17,8 @@ import type { LeaseKeeper } from './lease-keeper.js';
 import type { Settings } from './options.js';
 import type { Worker } from './worker.js';
 
+type Discovered = ReadonlyMap<string, unknown> | null;
+
 /** A wrapped function as the runtime sees it. */
 export interface Handler {
   readonly name: string;
@@ -27,6 +29,9 @@ export interface Handler {
   readonly crashBudget: CrashBudget;
   readonly strategies: readonly RecoveryStrategy[] | null;
   readonly validate: ((snapshot: TaskSnapshot) => ValidationAnswer | Promise<ValidationAnswer>) | null;
+  readonly discover:
+    | ((map: string, keys: readonly string[], args: readonly unknown[]) => Discovered | Promise<Discovered>)
+    | null;
   invoke(context: RecoveryContext, args: readonly unknown[]): unknown;
 }
 

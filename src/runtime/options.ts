@@ -29,6 +29,8 @@ export interface Limits {
   readonly errorBytes?: number;
   /** Different checkpoint names in one task. Default 10,000. */
   readonly checkpointNames?: number;
+  /** Steps and maps in one task. Default 10,000. */
+  readonly stepNames?: number;
 }
 
 /** Options of `createRecovery`. */
@@ -61,7 +63,7 @@ export interface RecoveryOptions {
   /** Your own health checks for the first phase of start: what throws, or takes over 5 s, fails it. */
   readonly checks?: Readonly<Record<string, () => unknown>>;
   /** Events that cost a write of their own and are therefore off by default. */
-  readonly optionalEvents?: readonly 'checkpoint_created'[];
+  readonly optionalEvents?: readonly ('checkpoint_created' | 'item_completed')[];
   /** For tests only: where time comes from. */
   readonly clock?: Clock;
   /** For tests only: where chance comes from. */
@@ -92,6 +94,15 @@ export interface TaskOptions<A extends unknown[], R = unknown> {
   readonly validate?: (
     snapshot: TaskSnapshot,
   ) => ValidationAnswer<NoInfer<R>> | Promise<ValidationAnswer<NoInfer<R>>>;
+  /**
+   * Asked by a later attempt about a map of which the storage knows nothing: which items are done in fact, with their
+   * results? Answer from files on disk or rows in a table; null when you don't know.
+   */
+  readonly discover?: (
+    map: string,
+    keys: readonly string[],
+    ...args: A
+  ) => ReadonlyMap<string, unknown> | null | Promise<ReadonlyMap<string, unknown> | null>;
   /** As in `RecoveryOptions`, for this task. */
   readonly maxCrashes?: number | CrashBudget;
   /** As in `RecoveryOptions`, for this task. */
@@ -110,6 +121,7 @@ export interface Settings {
   readonly limits: Required<Limits>;
   readonly checks: ReadonlyMap<string, () => unknown>;
   readonly checkpointEvents: boolean;
+  readonly itemEvents: boolean;
 }
 
 const MIB = 1024 * 1024;
@@ -121,6 +133,7 @@ const DEFAULT_LIMITS: Required<Limits> = {
   resultBytes: MIB,
   errorBytes: 8 * 1024,
   checkpointNames: 10_000,
+  stepNames: 10_000,
 };
 
 const isId: Check = (value) => {
@@ -175,7 +188,7 @@ const RECOVERY_CHECKS = {
   maxCrashes: isBudget,
   limits: isLimits,
   checks: areChecks,
-  optionalEvents: listOf(oneOf('checkpoint_created')),
+  optionalEvents: listOf(oneOf('checkpoint_created', 'item_completed')),
   clock: hasMethods('wallMs', 'monotonicMs', 'schedule', 'defer'),
   random: hasMethods('nonce', 'fraction'),
 };
@@ -188,6 +201,7 @@ const TASK_CHECKS = {
   ifRunning: oneOf('reject', 'join'),
   recovery: oneOf('auto', 'never'),
   validate: isFunction,
+  discover: isFunction,
   maxCrashes: isBudget,
   strategies: areStrategies,
 };
@@ -217,6 +231,7 @@ export function settingsOf(options: RecoveryOptions): Settings {
     limits: limitsOf(options.limits),
     checks: new Map(Object.entries(options.checks ?? {})),
     checkpointEvents: options.optionalEvents?.includes('checkpoint_created') ?? false,
+    itemEvents: options.optionalEvents?.includes('item_completed') ?? false,
   };
 }
 

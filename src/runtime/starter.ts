@@ -10,9 +10,10 @@ import { refusalError } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
 import { createBatch } from '../state/transitions.js';
 import { Attempt } from './attempt.js';
-import { claim, inputTextOf, keptResult } from './claims.js';
+import { claim, inputTextOf } from './claims.js';
 import type { Engine, Handler } from './engine.js';
 import { assertOpen, notAfter } from './engine.js';
+import { keptResult } from './kept-result.js';
 import type { OrphanFinder } from './orphans.js';
 import { unstorableError } from './task-errors.js';
 
@@ -129,6 +130,8 @@ export class Starter {
       nonce,
       sentMs,
       resume: { explicit: null, automatic: null, reached: new Set() },
+      kept: { origin: fence, steps: new Map(), maps: new Map() },
+      discover: null,
     });
     return { result: quiet(attempt.run(() => handler.invoke(attempt.context, args))) };
   }

@@ -2,6 +2,7 @@
 import type { Checkpoint } from '../domain/task.js';
 import type { CheckpointInput, RecoveryContext } from './context.js';
 import type { Journal } from './journal.js';
+import type { Pieces } from './pieces.js';
 
 /** What a context needs of its attempt. */
 export interface ContextOwner {
@@ -13,6 +14,8 @@ export interface ContextOwner {
   readonly journal: Journal;
   /** Made on first use: most tasks never look, and a controller is a third of a task's heap. */
   readonly signal: () => AbortSignal;
+  /** Made on first use, too. */
+  readonly pieces: () => Pieces;
 }
 
 export class TaskContext implements RecoveryContext {
@@ -40,6 +43,18 @@ export class TaskContext implements RecoveryContext {
 
   get lastCheckpoint(): Checkpoint | null {
     return this.#owner.journal.last();
+  }
+
+  get step(): RecoveryContext['step'] {
+    return this.#owner.pieces().step;
+  }
+
+  get map(): RecoveryContext['map'] {
+    return this.#owner.pieces().map;
+  }
+
+  get idempotencyKey(): RecoveryContext['idempotencyKey'] {
+    return this.#owner.pieces().idempotencyKey;
   }
 
   readonly reached = (name: string): boolean => this.#owner.journal.reached(name);

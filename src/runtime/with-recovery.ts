@@ -50,7 +50,7 @@ export function wrap<A extends unknown[], R, D>(
   checkTaskOptions(options);
   if (typeof fn !== 'function')
     throw new RecoveryError('INVALID_OPTION', 'withRecovery needs a function first.');
-  const { name } = options;
+  const { name, discover } = options;
   if (engine.handlers.has(name)) {
     throw new RecoveryError(
       'DUPLICATE_TASK_NAME',
@@ -66,6 +66,7 @@ export function wrap<A extends unknown[], R, D>(
     crashBudget: budgetOf(options.maxCrashes, engine.settings),
     strategies: options.strategies ?? null,
     validate: options.validate ?? null,
+    discover: discover === undefined ? null : (map, keys, args) => discover(map, keys, ...(args as A)),
     // What is stored came in through this very signature, and JSON gives back what it was given.
     invoke: (context, args) => fn(context as RecoveryContext<D>, ...(args as A)),
   };

@@ -6,6 +6,8 @@ import { isObject } from '../domain/check-options.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
 import type { StoredRecord } from '../storage/storage.js';
 import { MAX_PRIORITY } from './keys.js';
+import { decodeMark, MAP_PREFIX, STEP_PREFIX } from './ledger.js';
+import type { KeptPieces, MapMark } from './ledger.js';
 import { fenceOf } from './token.js';
 
 /** The progress that an automatic checkpoint kept. */
@@ -27,6 +29,7 @@ export interface Head {
   /** Names of explicit checkpoints, with the number of the newest one of each name. */
   readonly reached: ReadonlyMap<string, number>;
   readonly eventSeq: number;
+  readonly pieces: KeptPieces;
   /** The JSON text of the arguments, when it is short enough to live in the head. */
   readonly input: string | null;
   /** The JSON text of the result, when it is short enough. */
@@ -129,6 +132,18 @@ function reachedNames(record: StoredRecord, reader: Reader): Map<string, number>
   return names;
 }
 
+function keptPieces(record: StoredRecord, reader: Reader): KeptPieces {
+  const steps = new Map<string, string>();
+  const maps = new Map<string, MapMark>();
+  for (const [field, value] of record) {
+    if (field.startsWith(STEP_PREFIX)) steps.set(field.slice(STEP_PREFIX.length), value);
+    if (field.startsWith(MAP_PREFIX)) {
+      maps.set(field.slice(MAP_PREFIX.length), reader.required(field, decodeMark(value)));
+    }
+  }
+  return { origin: reader.number('origin') ?? reader.number('createdAt') ?? 0, steps, maps };
+}
+
 function decodeTask(taskId: string, reader: Reader, token: string): TaskRecord {
   const crashed = reader.json('crashes');
   const priority = reader.number('priority') ?? 0;
@@ -172,6 +187,7 @@ export function decodeHead(taskId: string, record: StoredRecord): Head {
     automatic: automaticMark(reader.json('auto')),
     reached,
     eventSeq: reader.number('eventSeq') ?? 0,
+    pieces: keptPieces(record, reader),
     input: reader.text('input'),
     result: reader.text('result'),
     resultKind: reader.oneOf('resultKind', ['none', 'inline', 'record', 'unstorable'] as const) ?? 'none',

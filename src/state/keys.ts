@@ -12,6 +12,10 @@ export const keys = {
   control: (taskId: string): string => `x:${taskId}`,
   quarantine: (taskId: string): string => `q:${taskId}`,
   checkpoint: (taskId: string, seq: number): string => `c${seq % KEPT_CHECKPOINTS}:${taskId}`,
+  /** Names carry their length: a colon in one can't imitate the end of it. */
+  step: (taskId: string, name: string): string => `p${name.length}:${name}:${taskId}`,
+  ledger: (taskId: string, map: string, bucket: number): string =>
+    `m${bucket}:${map.length}:${map}:${taskId}`,
   worker: (incarnation: string): string => `w:${incarnation}`,
   slot: (slot: string): string => `s:${slot}`,
 } as const;

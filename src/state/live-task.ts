@@ -7,6 +7,17 @@ import type { CheckpointText } from './checkpoint-store.js';
 import type { Draft } from './draft.js';
 import { INLINE_CHARACTERS, REACHED_PREFIX } from './head.js';
 import { indexes, keys, priorityBase } from './keys.js';
+import {
+  bucketOf,
+  ELSEWHERE,
+  encodeMark,
+  INLINE_ENTRY,
+  ITEM_PREFIX,
+  MAP_PREFIX,
+  STEP_FIELD,
+  STEP_PREFIX,
+} from './ledger.js';
+import type { MapMark } from './ledger.js';
 import { eventFields } from './task-events.js';
 
 /** What a holder knows when it has just created or claimed a task. */
@@ -98,6 +109,20 @@ export class LiveTask {
     if (this.#hasAutomatic) fields['auto'] = '';
     this.#head(draft, fields);
     this.#hasAutomatic = false;
+    this.#moved(draft);
+  }
+
+  step(draft: Draft, name: string, entry: string): void {
+    const inline = entry.length <= INLINE_ENTRY;
+    this.#head(draft, { [`${STEP_PREFIX}${name}`]: inline ? entry : ELSEWHERE });
+    if (!inline) draft.set(keys.step(this.start.taskId, name), { [STEP_FIELD]: entry });
+    this.#moved(draft);
+  }
+
+  item(draft: Draft, map: string, mark: MapMark, key: string, entry: string): void {
+    const record = keys.ledger(this.start.taskId, map, bucketOf(key, mark.buckets));
+    draft.set(record, { [`${ITEM_PREFIX}${key}`]: entry });
+    this.#head(draft, { [`${MAP_PREFIX}${map}`]: encodeMark(mark) });
     this.#moved(draft);
   }
 

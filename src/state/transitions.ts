@@ -70,6 +70,7 @@ export function createBatch(task: NewTask, holder: Holder): Batch & { append: Fi
     owner: holder.owner,
     leaseUntil: { fromNow: holder.leaseMs },
     attempt: '1',
+    origin: String(holder.fence),
     createdAt: { fromNow: 0 },
     eventSeq: '1',
     ...(inline ? { input: task.inputText } : {}),

@@ -1,0 +1,112 @@
+/** Named pieces of a task whose results are kept: a later attempt gets them back without running them. */
+import { checkOptions, isFunction } from '../domain/check-options.js';
+import { toJsonText } from '../domain/json.js';
+import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
+import type { Draft } from '../state/draft.js';
+import { keys } from '../state/keys.js';
+import { decodeEntry, ELSEWHERE, entries, STEP_FIELD } from '../state/ledger.js';
+import type { Entry, KeptPieces } from '../state/ledger.js';
+import type { LiveTask } from '../state/live-task.js';
+import type { Limits } from './options.js';
+
+/** What the outside world says about a step that was started and never reported back. */
+export type StepVerdict<R> = { readonly done: true; readonly result: R } | { readonly done: false };
+
+/** Options of `ctx.step`. */
+export interface StepOptions<R> {
+  /**
+   * Asked before a step that was started in an earlier attempt, without a result, is run again: is it done? With it,
+   * the start is written before `fn` runs. What it throws fails the attempt; the step stays in doubt.
+   */
+  readonly verify?: (doubt: {
+    readonly idempotencyKey: string;
+    readonly signal: AbortSignal;
+  }) => StepVerdict<R> | Promise<StepVerdict<R>>;
+  /** `false`: only that it is done is kept, and a later attempt gets `undefined`. Default true. */
+  readonly keepResult?: boolean;
+}
+
+const isBoolean = (value: unknown): string | null =>
+  typeof value === 'boolean' ? null : 'must be true or false';
+const CHECKS = { verify: isFunction, keepResult: isBoolean };
+
+/** The text to keep of a result, `undefined` where there is none; or why it can't be kept. */
+export function keepableText(
+  value: unknown,
+  keep: boolean,
+  what: string,
+  maxBytes: number,
+): { readonly entry: string; readonly refused: RecoveryError | null } {
+  if (!keep || value === undefined) return { entry: entries.done(null), refused: null };
+  try {
+    return { entry: entries.done(toJsonText(value, { what, maxBytes })), refused: null };
+  } catch (cause) {
+    if (!isRecoveryError(cause)) throw cause;
+    const refused = new RecoveryError(
+      'STEP_RESULT_NOT_STORABLE',
+      `${what} is done, but could not be kept: ${messageOf(cause)} Return JSON data, or pass keepResult: false. It will not run again.`,
+      { cause },
+    );
+    return { entry: entries.unstorable, refused };
+  }
+}
+
+/** What steps and maps need of their attempt. */
+export interface PieceWorld {
+  readonly taskId: string;
+  readonly taskName: string;
+  readonly kept: KeptPieces;
+  readonly limits: Required<Limits>;
+  readonly signal: () => AbortSignal;
+  readonly assertUsable: () => void;
+  readonly idempotencyKey: (name: string) => string;
+  readonly read: (key: string, fields: readonly string[]) => Promise<ReadonlyMap<string, string> | null>;
+  readonly write: (change: (draft: Draft) => void) => Promise<void>;
+  readonly live: LiveTask;
+}
+
+/** Runs a step, unless an earlier attempt has. */
+export async function runStep<R>(
+  world: PieceWorld,
+  name: string,
+  fn: () => R | Promise<R>,
+  options: StepOptions<R>,
+): Promise<R> {
+  checkOptions(`step "${name}"`, options, CHECKS, []);
+  const what = `step "${name}" of "${world.taskName}"`;
+  const entry = await readEntry(world, name, what);
+  // Kept by this very step in an earlier attempt, or out of reach because JSON could not hold it.
+  if (entry?.state === 'done') return entry.value as R;
+  if (entry?.state === 'unstorable') return undefined as R;
+  const put = (text: string): Promise<void> => world.write((draft) => world.live.step(draft, name, text));
+  const keep = async (value: R): Promise<R> => {
+    const kept = keepableText(value, options.keepResult ?? true, what, world.limits.resultBytes);
+    await put(kept.entry);
+    if (kept.refused !== null) throw kept.refused;
+    return value;
+  };
+  if (options.verify !== undefined) {
+    if (entry?.state === 'started') {
+      const doubt = { idempotencyKey: world.idempotencyKey(name), signal: world.signal() };
+      const verdict = await options.verify(doubt);
+      world.assertUsable();
+      if (typeof verdict !== 'object' || verdict === null || typeof verdict.done !== 'boolean') {
+        throw new RecoveryError(
+          'INVALID_VALUE',
+          `verify of ${what} must answer { done: true, result } or { done: false }.`,
+        );
+      }
+      if (verdict.done) return keep(verdict.result);
+    } else await put(entries.started);
+  }
+  const value = await fn();
+  world.assertUsable();
+  return keep(value);
+}
+
+async function readEntry(world: PieceWorld, name: string, what: string): Promise<Entry | null> {
+  const inHead = world.kept.steps.get(name);
+  if (inHead !== ELSEWHERE) return decodeEntry(inHead, what);
+  const record = await world.read(keys.step(world.taskId, name), [STEP_FIELD]);
+  return decodeEntry(record?.get(STEP_FIELD), what);
+}

@@ -1,0 +1,107 @@
+/**
+ * What is kept of finished pieces of a task: a record a step, and for each `map` a few records with a field an item.
+ * An entry is a letter and a text, so that an item costs one field.
+ */
+import { isObject } from '../domain/check-options.js';
+import { fromJsonText } from '../domain/json.js';
+import type { StoredError } from '../domain/task.js';
+import { hashOf } from './keys.js';
+
+/** What is known of a step or an item. */
+export type Entry =
+  | { readonly state: 'done'; readonly value: unknown }
+  /** Done, but its result could not be kept as JSON. */
+  | { readonly state: 'unstorable' }
+  | { readonly state: 'started' }
+  | { readonly state: 'failed'; readonly error: StoredError };
+
+/** The field of a step's own record that holds its entry. */
+export const STEP_FIELD = 'entry';
+/** Entries up to this many characters live in the head: nothing to read when the task is resumed. */
+export const INLINE_ENTRY = 256;
+/** Stands in the head for an entry that has a record of its own. */
+export const ELSEWHERE = 'r';
+export const STEP_PREFIX = 's:';
+export const MAP_PREFIX = 'm:';
+/** Before an item's key, so that none is taken for a field of the storage's own. */
+export const ITEM_PREFIX = '=';
+
+/** What earlier attempts have kept of a task's pieces. */
+export interface KeptPieces {
+  /** The task's first fence: tells a task from one made anew under the same id. */
+  readonly origin: number;
+  /** Entries of steps, or {@link ELSEWHERE}. */
+  readonly steps: ReadonlyMap<string, string>;
+  readonly maps: ReadonlyMap<string, MapMark>;
+}
+
+export const entries = {
+  done: (text: string | null): string => (text === null ? 'u' : `j${text}`),
+  unstorable: 'x',
+  started: 's',
+  failed: (error: StoredError): string => `f${JSON.stringify(error)}`,
+} as const;
+
+/** Null when the entry says nothing usable: the piece is then run (again). */
+export function decodeEntry(text: string | undefined, what: string): Entry | null {
+  if (text === undefined) return null;
+  try {
+    switch (text[0]) {
+      case 'u':
+        return { state: 'done', value: undefined };
+      case 'j':
+        return { state: 'done', value: fromJsonText(text.slice(1), what) };
+      case 'x':
+        return { state: 'unstorable' };
+      case 's':
+        return { state: 'started' };
+      case 'f': {
+        const value = fromJsonText(text.slice(1), what);
+        if (!isObject(value)) return null;
+        const { name, message, code } = value;
+        return {
+          state: 'failed',
+          error: {
+            name: typeof name === 'string' ? name : 'Error',
+            message: typeof message === 'string' ? message : '',
+            code: typeof code === 'string' ? code : null,
+          },
+        };
+      }
+      default:
+        return null;
+    }
+  } catch {
+    return null;
+  }
+}
+
+/** Items a record of a ledger, about: a record with a hundred thousand fields would block the server when it is removed. */
+const ITEMS_A_BUCKET = 1_000;
+const MAX_BUCKETS = 1_024;
+
+export function bucketsFor(items: number): number {
+  return Math.min(MAX_BUCKETS, Math.max(1, Math.ceil(items / ITEMS_A_BUCKET)));
+}
+
+export function bucketOf(key: string, buckets: number): number {
+  return buckets === 1 ? 0 : hashOf(key) % buckets;
+}
+
+/** How far a map is; kept in the head under its name. */
+export interface MapMark {
+  readonly buckets: number;
+  readonly total: number;
+  readonly done: number;
+  readonly failed: number;
+}
+
+export function encodeMark({ buckets, total, done, failed }: MapMark): string {
+  return `${buckets},${total},${done},${failed}`;
+}
+
+export function decodeMark(text: string): MapMark | null {
+  const [buckets = 0, total = 0, done = 0, failed = 0] = text.split(',').map(Number);
+  const whole = [buckets, total, done, failed].every((count) => Number.isSafeInteger(count) && count >= 0);
+  return whole && buckets > 0 ? { buckets, total, done, failed } : null;
+}
