@@ -5,16 +5,17 @@
  * size of the map beyond its own results. A lane takes its next item when the last one is durable: at most
  * `concurrency` items run twice.
  */
-import { checkId } from '../domain/ids.js';
 import { checkOptions, isFunction, number } from '../domain/check-options.js';
 import type { StoredError } from '../domain/task.js';
 import { RecoveryError } from '../errors.js';
-import type { Draft } from '../state/draft.js';
 import { bucketOf, bucketsFor, decodeEntry, entries, ITEM_PREFIX } from '../state/ledger.js';
+import type { MapMark } from '../state/ledger.js';
 import { keys } from '../state/keys.js';
+import { itemsFailed, keysOf } from './item-keys.js';
+import type { FailedItem } from './item-keys.js';
 import { keepableText } from './steps.js';
 import type { PieceWorld } from './steps.js';
-import { storedErrorOf } from './task-errors.js';
+import { isNotItsFault, storedErrorOf } from './task-errors.js';
 
 /** What an item's function is told besides the item. */
 export interface ItemContext {
@@ -37,12 +38,6 @@ export interface MapOptions<T> {
   readonly keepResults?: boolean;
 }
 
-/** An item that failed. */
-export interface FailedItem {
-  readonly key: string;
-  readonly error: StoredError;
-}
-
 /** With `minSuccessRatio`: results in input order, `undefined` where an item failed. */
 export interface MapOutcome<R> {
   readonly results: (R | undefined)[];
@@ -59,8 +54,14 @@ export interface MapCount {
 export interface MapHooks {
   /** What the user's `discover` hook knows, when there is a hook and the ledger has nothing. */
   readonly discover: (name: string, keys: readonly string[]) => Promise<ReadonlyMap<string, unknown> | null>;
-  /** Adds the event of an item that is done, where events of items are wanted. */
-  readonly itemEvent: (draft: Draft, map: string, item: DoneItem) => void;
+  /** Resolves once the entry is durable, and the event of an item that is done with it, where such are wanted. */
+  readonly keep: (
+    map: string,
+    mark: MapMark,
+    key: string,
+    entry: string,
+    done: DoneItem | null,
+  ) => Promise<void>;
 }
 
 /** For the event of an item. */
@@ -80,8 +81,6 @@ const CHECKS = {
 };
 /** Keys looked up at a time. */
 const PAGE = 500;
-/** Failed items named in an error's details. */
-const LISTED = 100;
 
 type Slot<R> =
   | { readonly state: 'done'; readonly value: R | undefined }
@@ -116,65 +115,70 @@ export class MapRun<T, R> {
     this.#fn = fn;
     this.#options = options;
     this.#keys = keysOf(name, items, options.key);
-    this.#slots = Array.from({ length: items.length });
-    this.#buckets = world.kept.maps.get(name)?.buckets ?? bucketsFor(items.length);
+    this.#slots = Array.from({ length: this.#keys.length });
+    this.#buckets = world.kept.maps.get(name)?.buckets ?? bucketsFor(this.#keys.length);
   }
 
   async run(): Promise<R[] | MapOutcome<R> | MapCount> {
-    await this.#recall();
+    if (this.#keys.length > 0) await this.#recall();
     const rest = this.#slots.flatMap((slot, index) => (slot === undefined ? [index] : []));
     const lanes = Math.min(this.#options.concurrency ?? 1, rest.length);
     let next = 0;
+    // The first thing that went wrong with more than an item: no lane takes another one then.
+    let stop: { readonly reason: unknown } | null = null;
     const lane = async (): Promise<void> => {
-      while (next < rest.length) {
-        const index = rest[next] ?? 0;
-        next += 1;
-        this.#world.assertUsable();
-        await this.#item(index);
+      try {
+        for (let index = rest[next]; index !== undefined && stop === null; index = rest[next]) {
+          next += 1;
+          this.#world.assertUsable();
+          await this.#item(index);
+        }
+      } catch (reason) {
+        stop ??= { reason };
       }
     };
-    const ended = await Promise.allSettled(Array.from({ length: lanes }, lane));
-    for (const each of ended) if (each.status === 'rejected') throw each.reason;
+    await Promise.all(Array.from({ length: lanes }, lane));
+    const stopped = stop as { readonly reason: unknown } | null;
+    if (stopped !== null) throw stopped.reason;
     return this.#outcome();
   }
 
   async #item(index: number): Promise<void> {
-    const item = this.#items[index];
     const key = this.#keys[index] ?? '';
     const idempotencyKey = this.#world.idempotencyKey(`${this.#name}\0${key}`);
-    const startedMs = performance.now();
+    const startedMs = this.#world.nowMs();
     let value: R;
     try {
-      value = await this.#fn(item as T, { key, index, signal: this.#world.signal(), idempotencyKey });
+      const context = { key, index, signal: this.#world.signal(), idempotencyKey };
+      value = await this.#fn(this.#items[index] as T, context);
     } catch (thrown) {
-      // A lease that was lost, or a shutdown, is not the item's failure.
+      // A lease that was lost, a shutdown, a storage that is away: none is the item's failure.
       this.#world.assertUsable();
+      if (isNotItsFault(thrown)) throw thrown;
       const error = storedErrorOf(thrown, this.#world.limits.errorBytes);
       this.#slots[index] = { state: 'failed', error };
       this.#failed += 1;
-      return this.#write(key, entries.failed(error), null);
+      return this.#hooks.keep(this.#name, this.#mark(), key, entries.failed(error), null);
     }
-    this.#world.assertUsable();
-    const { keepResults = true } = this.#options;
-    const what = `item "${key}" of map "${this.#name}"`;
-    const { entry, refused } = keepableText(value, keepResults, what, this.#world.limits.resultBytes);
-    this.#slots[index] = { state: 'done', value: keepResults ? value : undefined };
-    this.#done += 1;
-    await this.#write(key, entry, { key, index, runMs: performance.now() - startedMs });
+    // Also in a shutdown: it is done, and the lease is still ours.
+    const { entry, refused } = this.#take(index, value);
+    const done = { key, index, runMs: this.#world.nowMs() - startedMs };
+    await this.#hooks.keep(this.#name, this.#mark(), key, entry, done);
     if (refused !== null) throw refused;
   }
 
-  #write(key: string, entry: string, done: DoneItem | null): Promise<void> {
-    const mark = {
-      buckets: this.#buckets,
-      total: this.#items.length,
-      done: this.#done,
-      failed: this.#failed,
-    };
-    return this.#world.write((draft) => {
-      this.#world.live.item(draft, this.#name, mark, key, entry);
-      if (done !== null) this.#hooks.itemEvent(draft, this.#name, done);
-    });
+  /** Counts an item as done, and says what to write about it. */
+  #take(index: number, value: R): ReturnType<typeof keepableText> {
+    const { keepResults = true } = this.#options;
+    const what = `item "${this.#keys[index]}" of map "${this.#name}"`;
+    this.#slots[index] = { state: 'done', value: keepResults ? value : undefined };
+    this.#done += 1;
+    return keepableText(value, keepResults, what, 'keepResults', this.#world.limits.resultBytes);
+  }
+
+  #mark(): MapMark {
+    const { length: total } = this.#keys;
+    return { buckets: this.#buckets, total, done: this.#done, failed: this.#failed };
   }
 
   /** What earlier attempts have done. Failed items are run again. */
@@ -208,23 +212,31 @@ export class MapRun<T, R> {
     this.#slots[index] = { state: 'done', value: entry.state === 'done' ? (entry.value as R) : undefined };
   }
 
-  /** The store has nothing: the user's hook may know better. What it says is written down before anything runs. */
+  /**
+   * The store has nothing: the user's hook may know better. What it says is written down before anything runs; until
+   * the last of it is, the map counts as never begun, so that the hook is asked again after a crash.
+   */
   async #discover(): Promise<void> {
     const known = await this.#hooks.discover(this.#name, this.#keys);
-    if (known === null) return;
-    for (const [index, key] of this.#keys.entries()) {
-      if (!known.has(key)) continue;
-      const value = known.get(key) as R;
-      const what = `item "${key}" of map "${this.#name}"`;
-      const { entry } = keepableText(
-        value,
-        this.#options.keepResults ?? true,
-        what,
-        this.#world.limits.resultBytes,
+    this.#world.assertUsable();
+    if (known === null || known === undefined) return;
+    if (!(known instanceof Map)) {
+      throw new RecoveryError(
+        'INVALID_VALUE',
+        `discover, asked about map "${this.#name}", must answer a Map or null.`,
       );
-      this.#slots[index] = { state: 'done', value };
-      this.#done += 1;
-      await this.#write(key, entry, null);
+    }
+    const found: [key: string, entry: string][] = [];
+    for (const [index, key] of this.#keys.entries()) {
+      if (known.has(key)) found.push([key, this.#take(index, known.get(key) as R).entry]);
+    }
+    for (let from = 0; from < found.length; from += PAGE) {
+      const page = found.slice(from, from + PAGE);
+      const marked = from + PAGE >= found.length;
+      await this.#world.write((draft) => {
+        for (const [key, entry] of page)
+          this.#world.live.item(draft, this.#name, this.#mark(), key, entry, marked);
+      });
     }
   }
 
@@ -234,39 +246,11 @@ export class MapRun<T, R> {
       if (slot?.state === 'failed') failed.push({ key: this.#keys[index] ?? '', error: slot.error });
     }
     const { minSuccessRatio = 1, keepResults = true } = this.#options;
-    const total = this.#items.length;
+    const total = this.#keys.length;
     const done = total - failed.length;
     if (total > 0 && done / total < minSuccessRatio) throw itemsFailed(this.#name, total, failed);
     if (!keepResults) return { done, failed };
     const results = this.#slots.map((slot) => (slot?.state === 'done' ? slot.value : undefined));
     return this.#options.minSuccessRatio === undefined ? (results as R[]) : { results, failed };
   }
-}
-
-function keysOf<T>(name: string, items: readonly T[], key: MapOptions<T>['key']): string[] {
-  if (!Array.isArray(items)) throw new RecoveryError('INVALID_VALUE', `map "${name}" needs a list of items.`);
-  const seen = new Set<string>();
-  return items.map((item, index) => {
-    const text = checkId(`The key of item ${index} of map "${name}"`, key(item, index));
-    if (seen.has(text)) {
-      throw new RecoveryError(
-        'DUPLICATE_KEY',
-        `map "${name}": the key "${text}" is given twice; keys are unique.`,
-        {
-          details: { key: text, index },
-        },
-      );
-    }
-    seen.add(text);
-    return text;
-  });
-}
-
-function itemsFailed(name: string, total: number, failed: readonly FailedItem[]): RecoveryError {
-  const [first] = failed;
-  return new RecoveryError(
-    'ITEMS_FAILED',
-    `${failed.length} of ${total} items of map "${name}" failed, first "${first?.key}": ${first?.error.message}`,
-    { details: { map: name, total, failed: failed.slice(0, LISTED) } },
-  );
 }

@@ -2,13 +2,16 @@
 import { createHash } from 'node:crypto';
 import { checkId } from '../domain/ids.js';
 import { RecoveryError } from '../errors.js';
+import type { Draft } from '../state/draft.js';
 import type { KeptPieces } from '../state/ledger.js';
 import type { LiveTask } from '../state/live-task.js';
 import type { RecordWriter } from '../state/record-writer.js';
+import { localEvent } from '../state/task-events.js';
+import type { Fields } from '../storage/storage.js';
 import { MapRun } from './items.js';
 import type { MapItems } from './context.js';
 import type { Engine } from './engine.js';
-import type { ItemContext, MapHooks, MapOptions } from './items.js';
+import type { DoneItem, ItemContext, MapHooks, MapOptions } from './items.js';
 import type { Journal } from './journal.js';
 import { runStep } from './steps.js';
 import type { PieceWorld, StepOptions } from './steps.js';
@@ -39,7 +42,7 @@ export interface PieceParts {
 
 export function piecesOf(parts: PieceParts): Pieces {
   const { engine, live, writer, journal, kept, discover, assertUsable } = parts;
-  const { settings, store, clock } = engine;
+  const { settings, store, clock, emitter } = engine;
   const { taskId } = live.start;
   const world: PieceWorld = {
     taskId,
@@ -51,17 +54,25 @@ export function piecesOf(parts: PieceParts): Pieces {
     assertUsable,
     idempotencyKey: (name) => idempotencyKeyOf(settings.namespace, taskId, kept.origin, name),
     read: async (key, fields) => (await store.read(writer.partition, [key], fields)).records[0] ?? null,
-    write: async (change) => {
+    write: (change) => {
       journal.movedMs = clock.monotonicMs();
-      await writer.write(change);
+      return writer.write(change);
     },
+    nowMs: () => clock.monotonicMs(),
+  };
+  const itemEvent = (draft: Draft, map: string, { key, index, runMs }: DoneItem): Fields => {
+    const details = { map, key, index: String(index), run_ms: String(Math.round(runMs)) };
+    return live.event(draft, 'item_completed', details);
   };
   return new Pieces(world, {
     discover: async (name, itemKeys) => (discover === null ? null : discover(name, itemKeys)),
-    itemEvent: (draft, map, { key, index, runMs }) => {
-      if (!settings.itemEvents) return;
-      const details = { map, key, index: String(index), run_ms: String(Math.round(runMs)) };
-      live.event(draft, 'item_completed', details);
+    keep: async (map, mark, key, entry, done) => {
+      let event: Fields | null = null;
+      const nowMs = await world.write((draft) => {
+        live.item(draft, map, mark, key, entry);
+        if (done !== null && settings.itemEvents) event = itemEvent(draft, map, done);
+      });
+      if (event !== null) emitter.emit(localEvent(event, nowMs));
     },
   });
 }

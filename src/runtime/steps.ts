@@ -1,7 +1,7 @@
 /** Named pieces of a task whose results are kept: a later attempt gets them back without running them. */
 import { checkOptions, isFunction } from '../domain/check-options.js';
 import { toJsonText } from '../domain/json.js';
-import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
+import { messageOf, RecoveryError } from '../errors.js';
 import type { Draft } from '../state/draft.js';
 import { keys } from '../state/keys.js';
 import { decodeEntry, ELSEWHERE, entries, STEP_FIELD } from '../state/ledger.js';
@@ -35,16 +35,17 @@ export function keepableText(
   value: unknown,
   keep: boolean,
   what: string,
+  option: 'keepResult' | 'keepResults',
   maxBytes: number,
 ): { readonly entry: string; readonly refused: RecoveryError | null } {
   if (!keep || value === undefined) return { entry: entries.done(null), refused: null };
   try {
     return { entry: entries.done(toJsonText(value, { what, maxBytes })), refused: null };
   } catch (cause) {
-    if (!isRecoveryError(cause)) throw cause;
+    // Whatever it was, a getter that throws included: the work is done, and that has to be kept.
     const refused = new RecoveryError(
       'STEP_RESULT_NOT_STORABLE',
-      `${what} is done, but could not be kept: ${messageOf(cause)} Return JSON data, or pass keepResult: false. It will not run again.`,
+      `${what} is done, but could not be kept: ${messageOf(cause)} Return JSON data, or pass ${option}: false. It will not run again.`,
       { cause },
     );
     return { entry: entries.unstorable, refused };
@@ -61,7 +62,10 @@ export interface PieceWorld {
   readonly assertUsable: () => void;
   readonly idempotencyKey: (name: string) => string;
   readonly read: (key: string, fields: readonly string[]) => Promise<ReadonlyMap<string, string> | null>;
-  readonly write: (change: (draft: Draft) => void) => Promise<void>;
+  /** Resolves with the storage's time once it is durable. */
+  readonly write: (change: (draft: Draft) => void) => Promise<number>;
+  /** Monotonic. */
+  readonly nowMs: () => number;
   readonly live: LiveTask;
 }
 
@@ -78,11 +82,18 @@ export async function runStep<R>(
   // Kept by this very step in an earlier attempt, or out of reach because JSON could not hold it.
   if (entry?.state === 'done') return entry.value as R;
   if (entry?.state === 'unstorable') return undefined as R;
-  const put = (text: string): Promise<void> => world.write((draft) => world.live.step(draft, name, text));
+  const put = (text: string): Promise<number> => world.write((draft) => world.live.step(draft, name, text));
   const keep = async (value: R): Promise<R> => {
-    const kept = keepableText(value, options.keepResult ?? true, what, world.limits.resultBytes);
+    const kept = keepableText(
+      value,
+      options.keepResult ?? true,
+      what,
+      'keepResult',
+      world.limits.resultBytes,
+    );
     await put(kept.entry);
     if (kept.refused !== null) throw kept.refused;
+    world.assertUsable();
     return value;
   };
   if (options.verify !== undefined) {
@@ -99,14 +110,15 @@ export async function runStep<R>(
       if (verdict.done) return keep(verdict.result);
     } else await put(entries.started);
   }
-  const value = await fn();
   world.assertUsable();
-  return keep(value);
+  // Kept also in a shutdown: it is done, and the lease is still ours.
+  return keep(await fn());
 }
 
 async function readEntry(world: PieceWorld, name: string, what: string): Promise<Entry | null> {
   const inHead = world.kept.steps.get(name);
   if (inHead !== ELSEWHERE) return decodeEntry(inHead, what);
   const record = await world.read(keys.step(world.taskId, name), [STEP_FIELD]);
-  return decodeEntry(record?.get(STEP_FIELD), what);
+  // Its record is gone: that it was there is known, what it said is not.
+  return decodeEntry(record?.get(STEP_FIELD) ?? '', what);
 }

@@ -42,7 +42,7 @@ export const entries = {
   failed: (error: StoredError): string => `f${JSON.stringify(error)}`,
 } as const;
 
-/** Null when the entry says nothing usable: the piece is then run (again). */
+/** Null when there is no entry. One that says nothing usable leaves its piece in doubt: it was started, at least. */
 export function decodeEntry(text: string | undefined, what: string): Entry | null {
   if (text === undefined) return null;
   try {
@@ -53,11 +53,9 @@ export function decodeEntry(text: string | undefined, what: string): Entry | nul
         return { state: 'done', value: fromJsonText(text.slice(1), what) };
       case 'x':
         return { state: 'unstorable' };
-      case 's':
-        return { state: 'started' };
       case 'f': {
         const value = fromJsonText(text.slice(1), what);
-        if (!isObject(value)) return null;
+        if (!isObject(value)) return { state: 'started' };
         const { name, message, code } = value;
         return {
           state: 'failed',
@@ -69,10 +67,10 @@ export function decodeEntry(text: string | undefined, what: string): Entry | nul
         };
       }
       default:
-        return null;
+        return { state: 'started' };
     }
   } catch {
-    return null;
+    return { state: 'started' };
   }
 }
 

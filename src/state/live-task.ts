@@ -119,10 +119,11 @@ export class LiveTask {
     this.#moved(draft);
   }
 
-  item(draft: Draft, map: string, mark: MapMark, key: string, entry: string): void {
+  /** `marked`: whether the head says from now on that the map was begun. */
+  item(draft: Draft, map: string, mark: MapMark, key: string, entry: string, marked = true): void {
     const record = keys.ledger(this.start.taskId, map, bucketOf(key, mark.buckets));
     draft.set(record, { [`${ITEM_PREFIX}${key}`]: entry });
-    this.#head(draft, { [`${MAP_PREFIX}${map}`]: encodeMark(mark) });
+    if (marked) this.#head(draft, { [`${MAP_PREFIX}${map}`]: encodeMark(mark) });
     this.#moved(draft);
   }
 
