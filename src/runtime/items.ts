@@ -96,6 +96,8 @@ export class MapRun<T, R> {
   readonly #keys: string[];
   readonly #slots: (Slot<R> | undefined)[];
   readonly #buckets: number;
+  /** The first thing that went wrong with more than an item: no lane takes another one then. */
+  #stop: { readonly reason: unknown } | null = null;
   #done = 0;
   #failed = 0;
 
@@ -124,22 +126,19 @@ export class MapRun<T, R> {
     const rest = this.#slots.flatMap((slot, index) => (slot === undefined ? [index] : []));
     const lanes = Math.min(this.#options.concurrency ?? 1, rest.length);
     let next = 0;
-    // The first thing that went wrong with more than an item: no lane takes another one then.
-    let stop: { readonly reason: unknown } | null = null;
     const lane = async (): Promise<void> => {
       try {
-        for (let index = rest[next]; index !== undefined && stop === null; index = rest[next]) {
+        for (let index = rest[next]; index !== undefined && this.#stop === null; index = rest[next]) {
           next += 1;
           this.#world.assertUsable();
           await this.#item(index);
         }
       } catch (reason) {
-        stop ??= { reason };
+        this.#stop ??= { reason };
       }
     };
     await Promise.all(Array.from({ length: lanes }, lane));
-    const stopped = stop as { readonly reason: unknown } | null;
-    if (stopped !== null) throw stopped.reason;
+    if (this.#stop !== null) throw this.#stop.reason;
     return this.#outcome();
   }
 

@@ -1,10 +1,14 @@
 /** The tasks that every simulated worker registers, and what each must come to. */
 import type { RecoveryContext } from '../../src/runtime/context.js';
 import type { Recovery } from '../../src/runtime/create-recovery.js';
+import { PIECES_TOTAL, runPieces } from './pieces-job.js';
 import type { WrappedTask } from '../../src/runtime/with-recovery.js';
 
-/** `document`: many checkpoints; `slow`: longer than a lease; `poison`: takes its process down each time. */
-export type JobKind = 'document' | 'slow' | 'poison';
+/**
+ * `document`: many checkpoints; `slow`: longer than a lease; `poison`: takes its process down each time; `pieces`:
+ * steps, one of them with `verify`, and a map.
+ */
+export type JobKind = 'document' | 'slow' | 'poison' | 'pieces';
 
 /** One task to be done. Its id is its name. */
 export interface Job {
@@ -34,7 +38,12 @@ export interface JobHost {
 
 /** One execution of a task's function, as the world sees it. */
 export interface Visit {
-  effect(step: number): void;
+  /** `key`: an idempotency key, which must be the same each time. */
+  effect(step: number, key?: string): void;
+  /** Whether any execution has had this effect. */
+  happened(step: number): boolean;
+  /** What was kept of a step has been acknowledged: it must not happen again in a later execution. */
+  kept(step: number): void;
   acknowledged(step: number): void;
   left(): void;
 }
@@ -48,6 +57,7 @@ function plus(total: number, step: number): number {
 
 /** What a run without any fault comes to. */
 export function expectedResult(job: Job): JobResult {
+  if (job.kind === 'pieces') return { id: job.id, total: PIECES_TOTAL };
   let total = 0;
   for (let step = 1; step <= STEPS; step += 1) total = plus(total, step);
   return { id: job.id, total };
@@ -117,6 +127,10 @@ export function registerTasks(recovery: Recovery, host: JobHost): Tasks {
       ...common,
       name: 'slow',
       checkpointFrequency: 25,
+    }),
+    pieces: recovery.withRecovery((ctx, id: string) => runPieces(host, ctx, id), {
+      ...common,
+      name: 'pieces',
     }),
     poison: recovery.withRecovery((ctx, id: string) => poison(host, ctx, id), {
       ...common,

@@ -33,6 +33,8 @@ export class Witness {
   readonly #tokens = new Map<string, string | null>();
   readonly #fences = new Map<string, number>();
   readonly #acknowledged = new Map<string, number>();
+  readonly #keys = new Map<string, string>();
+  readonly #kept = new Set<string>();
   readonly #running = new Set<Execution>();
 
   /** Takes part in a commit: what was applied has to have been in order. */
@@ -89,11 +91,21 @@ export class Witness {
     if (ctx.name === 'poison' && starts > POISON_BUDGET) {
       this.violations.add(`I13 ${taskId} takes another process down; its budget is ${POISON_BUDGET}`);
     }
+    const keptBefore = new Set(this.#kept);
     const alive = (): boolean => peer.clock.state !== 'dead';
     return {
-      effect: (done) => {
+      effect: (done, key) => {
         const place = `${taskId} ${done}`;
-        if (alive()) this.effects.set(place, (this.effects.get(place) ?? 0) + 1);
+        if (!alive()) return;
+        this.effects.set(place, (this.effects.get(place) ?? 0) + 1);
+        if (keptBefore.has(place)) this.violations.add(`I1 ${place} was kept, and happened again`);
+        if (key !== undefined && (this.#keys.get(place) ?? key) !== key)
+          this.violations.add(`I15 ${place} happened under another idempotency key`);
+        if (key !== undefined) this.#keys.set(place, key);
+      },
+      happened: (done) => this.effects.has(`${taskId} ${done}`),
+      kept: (done) => {
+        if (alive()) this.#kept.add(`${taskId} ${done}`);
       },
       acknowledged: (done) => {
         if (alive()) this.#acknowledged.set(taskId, Math.max(done, this.#acknowledged.get(taskId) ?? 0));
@@ -105,6 +117,7 @@ export class Witness {
   /** The storage has gone back to an older state: what it acknowledged since is gone, and may be given out again. */
   rolledBack(tokens: ReadonlyMap<string, string>): void {
     this.#acknowledged.clear();
+    this.#kept.clear();
     this.#fences.clear();
     this.#tokens.clear();
     for (const [taskId, token] of tokens) {
