@@ -28,7 +28,12 @@ export async function overwrite(
 export async function crashedOnce<R>(
   world: World,
   body: (ctx: RecoveryContext, crash: () => Promise<never>) => Promise<R>,
-  { between, ...options }: Partial<TaskOptions<[]>> & { between?: (() => Promise<void>) | undefined } = {},
+  {
+    between,
+    ...options
+  }: Pick<Partial<TaskOptions<[]>>, 'discover' | 'strategies'> & {
+    between?: (() => Promise<void>) | undefined;
+  } = {},
 ): Promise<R> {
   const first = world.proc();
   const dead = gate();

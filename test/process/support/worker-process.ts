@@ -27,6 +27,8 @@ export interface WorkerConfig {
   readonly hold?: boolean;
   /** It kills itself with the acknowledgement of this many checkpoints of `steps`. */
   readonly dieAfter?: number | undefined;
+  /** It kills itself when this many items of `map` have begun. */
+  readonly dieAtItem?: number | undefined;
   /** A crash budget of their own for its `steps`. */
   readonly stepsMaxCrashes?: number | undefined;
   /** In front of `node`: a program that runs it, with its arguments. */

@@ -28,6 +28,7 @@ const PARTITIONS = 3;
 type WorkerOptions = Partial<WorkerConfig['recovery']> & {
   hold?: boolean;
   dieAfter?: number;
+  dieAtItem?: number;
   stepsMaxCrashes?: number;
   port?: number;
   under?: string[];
@@ -89,6 +90,7 @@ export class World {
   async worker({
     hold = false,
     dieAfter,
+    dieAtItem,
     stepsMaxCrashes,
     port,
     under = [],
@@ -102,6 +104,7 @@ export class World {
       journal: join(this.folder, 'journal'),
       hold,
       dieAfter,
+      dieAtItem,
       stepsMaxCrashes,
       under,
     });
