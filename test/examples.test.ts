@@ -66,6 +66,20 @@ describe('examples', () => {
     expect(readdirSync(temp)).toEqual([]);
   });
 
+  test('steps.mjs runs only the rest of a map after SIGKILL', async () => {
+    const { code, output } = await run(['examples/steps.mjs']);
+    const [before = '', after = ''] = output.split('Second run');
+    expect(before.match(/analysing page \w+/g)).toEqual(
+      ['one', 'two', 'three'].map((page) => `analysing page ${page}`),
+    );
+    expect(before).toContain('the process ended: SIGKILL');
+    expect(after).not.toContain('extracting');
+    expect(after.match(/analysing page \w+/g)).toEqual(['analysing page three', 'analysing page four']);
+    expect(after).toContain('result: 15');
+    expect(code).toBe(0);
+    expect(readdirSync(temp)).toEqual([]);
+  });
+
   test('plan.mjs tells what recovery will do, and then does it', async () => {
     const { code, output } = await run(['examples/plan.mjs']);
     expect(output).toContain(

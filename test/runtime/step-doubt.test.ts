@@ -2,15 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RecoveryContext } from '../../src/runtime/context.js';
 import { keys } from '../../src/state/keys.js';
 import { crashedOnce, overwrite } from './crashed-once.js';
-import {
-  away,
-  gate,
-  LEASE_MS,
-  rejectionOf,
-  trapUnhandledRejections,
-  untilAborted,
-  World,
-} from './harness.js';
+import { rejectionOf, trapUnhandledRejections, untilAborted, World } from './harness.js';
 
 trapUnhandledRejections();
 

@@ -4,15 +4,7 @@ import type { RecoveryContext } from '../../src/runtime/context.js';
 import { RecoveryError } from '../../src/errors.js';
 import { crashedOnce } from './crashed-once.js';
 import { settled } from '../support/manual-clock.js';
-import {
-  away,
-  gate,
-  LEASE_MS,
-  rejectionOf,
-  trapUnhandledRejections,
-  untilAborted,
-  World,
-} from './harness.js';
+import { away, gate, rejectionOf, trapUnhandledRejections, World } from './harness.js';
 
 trapUnhandledRejections();
 
