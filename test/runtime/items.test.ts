@@ -162,9 +162,10 @@ describe.each([1, 3])('ctx.map, on %i partitions', (partitions) => {
     ['another option', ['a'], { key, retries: 1 }, 'INVALID_OPTION'],
   ])('refuses %s before an item runs', async (_what, items, options, code) => {
     let runs = 0;
-    const { call } = task((ctx) =>
-      Reflect.apply(ctx.map, null, ['m', items, () => (runs += 1), options] as never),
-    );
+    const { call } = task(async (ctx) => {
+      const map: (...args: never[]) => unknown = ctx.map;
+      await Reflect.apply(map, null, ['m', items, () => (runs += 1), options]);
+    });
     expect(await rejectionOf(call())).toMatchObject({ code });
     expect(runs).toBe(0);
   });

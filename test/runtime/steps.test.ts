@@ -51,7 +51,7 @@ describe.each([1, 3])('ctx.step, on %i partitions', (partitions) => {
     await fc.assert(
       fc.asyncProperty(fc.jsonValue(), fc.string({ minLength: 1, maxLength: 40 }), async (value, text) => {
         world = new World(partitions);
-        const name = `n${text.toWellFormed().replaceAll(/[{}\u0000-\u001f\u007f]/g, '')}`;
+        const name = `n${text.replaceAll(/[^\w:-]/g, 'é')}`;
         const first: unknown[] = [];
         const again = await crashed(async (ctx, crash) => {
           const got = await ctx.step(name, () => value);
@@ -144,8 +144,9 @@ describe.each([1, 3])('ctx.step, on %i partitions', (partitions) => {
     const { recovery } = world.proc({ limits: { stepNames: 2 } });
     const task = recovery.withRecovery(
       async (ctx) => {
+        const step: (...args: never[]) => unknown = ctx.step;
         const code = async (...args: readonly unknown[]): Promise<unknown> => {
-          const error = await rejectionOf(Reflect.apply(ctx.step, null, args) as Promise<unknown>);
+          const error = await rejectionOf(Promise.resolve(Reflect.apply(step, null, args)));
           return error instanceof RecoveryError ? error.code : error;
         };
         const codes = [await code('', () => 1), await code('a', 1), await code('b', () => 1, { retries: 2 })];

@@ -8,7 +8,7 @@ export const FIRST_ITEM = 10;
 export const ITEMS = 12;
 export const LANES = 3;
 /** The effects of a run without any fault. */
-export const EFFECTS = 2 + ITEMS;
+export const EFFECTS: number = 2 + ITEMS;
 
 const items: readonly number[] = Array.from({ length: ITEMS }, (_, index) => FIRST_ITEM + index);
 /** Longer than what lives in the head. */
