@@ -39,9 +39,11 @@ describe('createRecovery', () => {
         resultBytes: 1_048_576,
         errorBytes: 8_192,
         checkpointNames: 10_000,
+        stepNames: 10_000,
       },
       checks: new Map(),
       checkpointEvents: false,
+      itemEvents: false,
     });
   });
 

@@ -113,11 +113,16 @@ async function poison(host: JobHost, ctx: RecoveryContext, id: string): Promise<
 }
 
 /** The wrapped tasks of one Recovery, by kind. */
-export type Tasks = Readonly<Record<JobKind, WrappedTask<[string], JobResult>>>;
+export type Tasks = Readonly<Partial<Record<JobKind, WrappedTask<[string], JobResult>>>>;
 
-export function registerTasks(recovery: Recovery, host: JobHost): Tasks {
+/** `pieces` only where it is wanted: each name more is a look more of every sweep, in all other scenarios too. */
+export function registerTasks(recovery: Recovery, host: JobHost, withPieces: boolean): Tasks {
   const common = { taskId: (id: string) => id, ifRunning: 'join' } as const;
+  const pieces = withPieces
+    ? recovery.withRecovery((ctx, id: string) => runPieces(host, ctx, id), { ...common, name: 'pieces' })
+    : null;
   return {
+    ...(pieces === null ? {} : { pieces }),
     document: recovery.withRecovery((ctx, id: string) => work(host, ctx, id, 20), {
       ...common,
       name: 'document',
@@ -127,10 +132,6 @@ export function registerTasks(recovery: Recovery, host: JobHost): Tasks {
       ...common,
       name: 'slow',
       checkpointFrequency: 25,
-    }),
-    pieces: recovery.withRecovery((ctx, id: string) => runPieces(host, ctx, id), {
-      ...common,
-      name: 'pieces',
     }),
     poison: recovery.withRecovery((ctx, id: string) => poison(host, ctx, id), {
       ...common,

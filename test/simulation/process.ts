@@ -7,7 +7,7 @@ import type { ProcessTable } from '../../src/runtime/identity.js';
 import type { RecoveryOptions } from '../../src/runtime/options.js';
 import type { Storage } from '../../src/storage/storage.js';
 import { registerTasks } from './jobs.js';
-import type { Job, Tasks } from './jobs.js';
+import type { Job, JobHost, Tasks } from './jobs.js';
 import { connection } from './sim-storage.js';
 import type { Fault, Peer, Wire } from './sim-storage.js';
 import { ProcessClock, seededRandom } from './virtual-clock.js';
@@ -23,6 +23,8 @@ export interface Surroundings {
   readonly witness: Witness;
   readonly table: ProcessTable;
   readonly options: Partial<RecoveryOptions>;
+  /** Whether there are jobs of the kind `pieces`. */
+  readonly pieces: boolean;
   crashed(process: SimProcess, restartInMs: number): void;
   nextFault(worker: number): Fault | null;
 }
@@ -78,14 +80,15 @@ export class SimProcess implements Peer {
         table,
       ),
     );
-    this.#tasks = registerTasks(this.recovery, {
+    const host: JobHost = {
       sleep: (ms) => sleep(this.clock, ms),
       crash: () => this.crash(100),
       entered: (ctx, step) => {
         if (this.closing !== null) around.witness.violations.add(`I14 ${ctx.taskId} began in a shutdown`);
         return around.witness.entered(this, ctx, step);
       },
-    });
+    };
+    this.#tasks = registerTasks(this.recovery, host, around.pieces);
     this.recovery.on('*', (event) => {
       const { kind, code, reason } = event.details;
       wire.log(`${this.label} ${event.event} ${event.task_id} ${kind ?? ''} ${code ?? ''} ${reason ?? ''}`);
@@ -125,7 +128,9 @@ export class SimProcess implements Peer {
   async #call(job: Job): Promise<void> {
     const { witness } = this.#around;
     try {
-      const result = await this.#tasks[job.kind](job.id);
+      const task = this.#tasks[job.kind];
+      if (task === undefined) throw new TypeError(`nobody registered ${job.kind}`);
+      const result = await task(job.id);
       if (this.clock.state !== 'dead') witness.ended(job, result);
     } catch (error) {
       if (!isRecoveryError(error, 'TASK_DEAD_LETTER')) throw error;

@@ -147,6 +147,7 @@ export class World {
       inner: this.#inner,
       witness: this.witness,
       table: this.#table(),
+      pieces: this.#scenario.jobs.some(({ kind }) => kind === 'pieces'),
       options: { ...options, ...(slots === true ? { slot: `slot-${worker}` } : {}) },
       crashed: (process, restartInMs) => {
         this.#alive.delete(process.pid);
