@@ -27,7 +27,7 @@ export function trapUnhandledRejections(): void {
 }
 
 /** One storage call on its way. */
-interface Call {
+export interface Call {
   readonly kind: 'read' | 'commit' | 'range' | 'count' | 'events' | 'inspect';
   readonly keys: readonly string[];
   readonly batches: readonly Batch[];
