@@ -17,7 +17,7 @@ import { runStep } from './steps.js';
 import type { PieceWorld, StepOptions } from './steps.js';
 
 /** The same for every attempt of a task, and for no other task, one deleted and made anew under its id included. */
-export function idempotencyKeyOf(namespace: string, taskId: string, origin: number, name: string): string {
+function idempotencyKeyOf(namespace: string, taskId: string, origin: number, name: string): string {
   return createHash('sha256').update([namespace, taskId, origin, name].join('\0')).digest('base64url');
 }
 

@@ -2,10 +2,10 @@
 import type { RecoveryContext } from '../../src/runtime/context.js';
 import type { JobHost, JobResult } from './jobs.js';
 
-export const EXTRACT = 1;
+const EXTRACT = 1;
 export const PAY = 2;
 export const FIRST_ITEM = 10;
-export const ITEMS = 12;
+const ITEMS = 12;
 export const LANES = 3;
 /** The effects of a run without any fault. */
 export const EFFECTS: number = 2 + ITEMS;
