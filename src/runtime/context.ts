@@ -115,14 +115,18 @@ export function checkText(what: string, text: unknown, maxCharacters: number): v
   if (!text.isWellFormed()) throw invalid(`${what} holds a lone surrogate.`);
 }
 
-/** @throws `INVALID_VALUE`, `INVALID_ID` */
-export function checkCheckpoint(given: CheckpointInput): void {
+/** Refuses a checkpoint with fields that there are not. @throws `INVALID_VALUE` */
+export function checkFields(given: CheckpointInput): void {
   if (typeof given !== 'object' || given === null) throw invalid('createCheckpoint needs an object.');
   for (const key of Object.keys(given)) {
     if (!KNOWN.has(key))
       throw invalid(`createCheckpoint: "${key}" is unknown (known: ${[...KNOWN].join(', ')}).`);
   }
-  checkId('The checkpoint name', given.name);
-  checkPercent('progressPercent', given.progressPercent);
-  checkText('stepDescription', given.stepDescription, 1_024);
+}
+
+/** @throws `INVALID_VALUE`, `INVALID_ID` */
+export function checkCheckpoint(name: unknown, progressPercent: unknown, stepDescription: unknown): void {
+  checkId('The checkpoint name', name);
+  checkPercent('progressPercent', progressPercent);
+  checkText('stepDescription', stepDescription, 1_024);
 }

@@ -8,7 +8,7 @@ import type { LiveTask } from '../state/live-task.js';
 import type { RecordWriter } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
 import type { Fields } from '../storage/storage.js';
-import { checkCheckpoint, checkPercent, checkText } from './context.js';
+import { checkCheckpoint, checkFields, checkPercent, checkText } from './context.js';
 import type { CheckpointInput } from './context.js';
 import type { Engine, Handler } from './engine.js';
 
@@ -109,11 +109,11 @@ export class Journal {
 
   async checkpoint(written: CheckpointInput): Promise<void> {
     this.#assertUsable();
-    // Read once: a getter may say something else the second time.
-    const given = typeof written === 'object' && written !== null ? { ...written } : written;
-    checkCheckpoint(given);
+    checkFields(written);
+    // Each is read once: a getter may say something else the second time.
+    const { name, progressPercent, stepDescription, recoverableData, databaseState } = written;
+    checkCheckpoint(name, progressPercent, stepDescription);
     const { checkpointBytes, checkpointNames } = this.#engine.settings.limits;
-    const { name, progressPercent } = given;
     if (!this.reached(name) && (this.#reached?.size ?? 0) >= checkpointNames) {
       throw new RecoveryError(
         'LIMIT_EXCEEDED',
@@ -121,14 +121,14 @@ export class Journal {
       );
     }
     const limit = { what: `checkpoint "${name}" of "${this.#handler.name}"`, maxBytes: checkpointBytes };
-    const dataText = toJsonText(given.recoverableData ?? null, limit);
-    const stateText = toJsonText(given.databaseState ?? null, limit);
-    checkSize(dataText + stateText, limit);
+    const dataText = toJsonText(recoverableData ?? null, limit);
+    const stateText = toJsonText(databaseState ?? null, limit);
+    if ((dataText.length + stateText.length) * 3 > checkpointBytes) checkSize(dataText + stateText, limit);
     const checkpoint: CheckpointText = {
       name,
       seq: this.#live.nextCheckpointSeq(),
       progressPercent,
-      stepDescription: given.stepDescription ?? null,
+      stepDescription: stepDescription ?? null,
       dataText,
       stateText,
       createdAtMs: this.#engine.store.estimatedNowMs(this.#writer.partition),
