@@ -1,6 +1,7 @@
 /** The storage laws on real Redis servers: one alone, behind a proxy with faults, and a Cluster of three. */
 import assert from 'node:assert/strict';
 import { Cluster, Redis } from 'ioredis';
+import { Redis as Redis6 } from 'ioredis-6';
 import RedisMock from 'ioredis-mock';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { redisStorage } from '../../src/storage/redis.js';
@@ -39,7 +40,7 @@ function proxyFaults(proxy: TcpProxy): StorageFaults {
   };
 }
 
-function serverFaults(servers: readonly RedisServer[], client: Redis | Cluster): StorageFaults {
+function serverFaults(servers: readonly RedisServer[], client: Redis | Redis6 | Cluster): StorageFaults {
   return {
     async corrupt(partition, key) {
       await client.set(recordKey(partition, key), 'a text, not a hash');
@@ -56,7 +57,10 @@ function serverFaults(servers: readonly RedisServer[], client: Redis | Cluster):
   };
 }
 
-describe('standalone', () => {
+describe.each([
+  { version: 5, connect: (port: number): Redis | Redis6 => new Redis({ port }) },
+  { version: 6, connect: (port: number): Redis | Redis6 => new Redis6({ port }) },
+])('standalone, ioredis $version', ({ version, connect }) => {
   let server: RedisServer;
   let proxy: TcpProxy;
   beforeAll(async () => {
@@ -69,11 +73,11 @@ describe('standalone', () => {
   });
 
   storageSuite({
-    name: 'redis',
+    name: `redis, ioredis ${version}`,
     runner,
     async open(options: SuiteOpenOptions): Promise<SuiteStore> {
-      const through = new Redis({ port: proxy.port });
-      const direct = new Redis({ port: server.port });
+      const through = connect(proxy.port);
+      const direct = connect(server.port);
       const storage = redisStorage(through, options);
       const second = redisStorage(direct, options);
       // Connected, and the scripts known to the server: the faults hit the case's own requests.
