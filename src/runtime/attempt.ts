@@ -59,6 +59,8 @@ export class Attempt implements LeaseHolder {
   #pieces: Pieces | null = null;
 
   constructor(engine: Engine, handler: Handler, start: AttemptStart) {
+    // Taken out, so that the rest of what it starts from is let go.
+    const { kept, discover } = start;
     this.taskId = start.live.taskId;
     this.#engine = engine;
     this.#handler = handler;
@@ -87,7 +89,7 @@ export class Attempt implements LeaseHolder {
       fence: start.fence,
       journal: this.#journal,
       signal: () => this.#signal(),
-      pieces: () => (this.#pieces ??= this.#makePieces(start)),
+      pieces: () => (this.#pieces ??= this.#makePieces(kept, discover)),
     });
     engine.fences.remember(this.taskId, start.fence);
     engine.leases.add(this);
@@ -254,7 +256,7 @@ export class Attempt implements LeaseHolder {
     return error;
   }
 
-  #makePieces({ kept, discover }: AttemptStart): Pieces {
+  #makePieces(kept: KeptPieces, discover: DiscoverHook | null): Pieces {
     return piecesOf({
       engine: this.#engine,
       taskName: this.#handler.name,

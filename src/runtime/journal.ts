@@ -120,6 +120,7 @@ export class Journal {
         `A task has at most ${checkpointNames} checkpoint names; reuse some.`,
       );
     }
+    const nowHereMs = this.#engine.clock.monotonicMs();
     const limit = { what: `checkpoint "${name}" of "${this.#handler.name}"`, maxBytes: checkpointBytes };
     const dataText = toJsonText(recoverableData ?? null, limit);
     const stateText = toJsonText(databaseState ?? null, limit);
@@ -131,9 +132,9 @@ export class Journal {
       stepDescription: stepDescription ?? null,
       dataText,
       stateText,
-      createdAtMs: this.#engine.store.estimatedNowMs(this.#writer.partition),
+      createdAtMs: this.#engine.store.estimatedNowMs(this.#writer.partition, nowHereMs),
     };
-    this.movedMs = this.#engine.clock.monotonicMs();
+    this.movedMs = nowHereMs;
     this.#automaticAt = progressPercent;
     let event: Fields | null = null;
     const nowMs = await this.#writer.write((draft) => {

@@ -6,6 +6,7 @@ import { toJsonText } from '../domain/json.js';
 import { decodeHead } from '../state/head.js';
 import type { Head } from '../state/head.js';
 import { keys } from '../state/keys.js';
+import type { KeptPieces } from '../state/ledger.js';
 import { refusalError } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
 import { createBatch } from '../state/transitions.js';
@@ -14,6 +15,7 @@ import { claim, inputTextOf } from './claims.js';
 import type { Engine, Handler } from './engine.js';
 import { assertOpen, notAfter } from './engine.js';
 import { keptResult } from './kept-result.js';
+import type { Resume } from './journal.js';
 import type { OrphanFinder } from './orphans.js';
 import { unstorableError } from './task-errors.js';
 
@@ -29,6 +31,11 @@ interface Call {
   readonly inputText: string;
   readonly args: readonly unknown[];
 }
+
+/** A first attempt's past, one for all: thousands of tasks run at once. */
+const NOTHING_TO_RESUME: Resume = { explicit: null, automatic: null, reached: new Set() };
+const NO_STEPS: KeptPieces['steps'] = new Map();
+const NO_MAPS: KeptPieces['maps'] = new Map();
 
 /** Tries before a call gives up on a record that changes under its hands each time. */
 const TRIES = 50;
@@ -129,8 +136,8 @@ export class Starter {
       fence,
       nonce,
       sentMs,
-      resume: { explicit: null, automatic: null, reached: new Set() },
-      kept: { origin: fence, steps: new Map(), maps: new Map() },
+      resume: NOTHING_TO_RESUME,
+      kept: { origin: fence, steps: NO_STEPS, maps: NO_MAPS },
       discover: null,
     });
     return { result: quiet(attempt.run(() => handler.invoke(attempt.context, args))) };

@@ -53,10 +53,10 @@ export class Store {
   }
 
   /** The storage's time as far as this process knows it: never ahead of it by more than clock drift. */
-  estimatedNowMs(partition: string): number {
+  estimatedNowMs(partition: string, monotonicMs: number = this.clock.monotonicMs()): number {
     const mark = this.#times.get(partition) ?? this.#times.get(this.home);
     if (mark === undefined) return Math.floor(this.clock.wallMs());
-    return Math.floor(mark.storageMs + this.clock.monotonicMs() - mark.monotonicMs);
+    return Math.floor(mark.storageMs + monotonicMs - mark.monotonicMs);
   }
 
   async read(
