@@ -4,8 +4,7 @@ import { RecoveryError } from '../errors.js';
 export const MAX_ID_LENGTH = 256;
 
 // Braces would forge a hash tag of Redis Cluster; control characters make logs and keys unreadable.
-// oxlint-disable-next-line no-control-regex -- they are what is refused here
-const FORBIDDEN = /[{}\u0000-\u001f\u007f]/;
+const FORBIDDEN = /[{}\u007f]|[^\u0020-\u{10ffff}]/u;
 
 /**
  * Refuses what can't be an id, a name, a namespace or a slot: 1 to 256 characters, no braces, no control

@@ -90,7 +90,8 @@ export async function runScriptAndWait(
     pipeline.wait(wait.replicas, timeoutMs);
     const [ran, waited] = (await pipeline.exec()) ?? [];
     if (ran?.[0] && !byText && isNoScript(ran[0])) return send(true);
-    if (ran === undefined || ran[0]) throw ran?.[0] ?? new Error('The pipeline had no reply.');
+    if (ran === undefined || ran[0])
+      throw ran?.[0] ?? toStorageError('a commit', 'The pipeline had no reply.');
     if (!wait.wrote(ran[1])) return ran[1];
     if (waited?.[0]) throw waited[0];
     if (Number(waited?.[1] ?? 0) < wait.replicas) throw notReplicated(waited?.[1] ?? 0, wait.replicas);

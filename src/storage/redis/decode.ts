@@ -83,7 +83,7 @@ function refusal(error: string, key: string): Outcome {
     return { status: 'refused', code: 'NOT_A_NUMBER', message };
   }
   if (/\bOOM\b/.test(error)) return { status: 'refused', code: 'STORAGE_FULL', message: error };
-  throw toStorageError('a commit', new Error(error));
+  throw toStorageError('a commit', error);
 }
 
 /** Walks through the commit script's flat reply, one outcome a call. */
@@ -116,7 +116,7 @@ export class OutcomeReader {
         return refusal(text(this.#take()), text(this.#take()));
       case 6: {
         // Only when Redis lets a user write one kind of key and not another, or a script was killed.
-        const error = new Error(`${text(this.#take())} (key "${text(this.#take())}", in mid batch)`);
+        const error = `${text(this.#take())} (key "${text(this.#take())}", in mid batch)`;
         throw toStorageError('a commit', error);
       }
       default:

@@ -1,5 +1,6 @@
 /** What the cases of the conformance suite share: their types, and short ways to commit and to read. */
 import assert from 'node:assert/strict';
+import { RecoveryError } from '../../errors.js';
 import type {
   Batch,
   CallOptions,
@@ -202,9 +203,8 @@ export async function fastCheck(): Promise<typeof import('fast-check')> {
   try {
     return await import('fast-check');
   } catch (cause) {
-    throw new Error('The properties of the storage suite need fast-check: npm install -D fast-check', {
-      cause,
-    });
+    const advice = 'The properties of the storage suite need fast-check: npm install -D fast-check';
+    throw new RecoveryError('DRIVER_MISSING', advice, { cause });
   }
 }
 
