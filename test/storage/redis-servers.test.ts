@@ -1,7 +1,7 @@
 /** The Redis adapter on a Cluster, behind Sentinel, and on the mock, which is no Redis but starts at once. */
 import { Cluster } from 'ioredis';
 import RedisMock from 'ioredis-mock';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { redisStorage } from '../../src/storage/redis.js';
 import { PART, change, connect, create, disconnectAll, one, opens } from '../support/redis-batches.js';
 import { redisCommand, startCluster, startSentinel, waitFor } from '../support/redis-server.js';
@@ -33,6 +33,7 @@ describe('other than one server', () => {
 
   test('a Cluster: one partition a call, all its keys on one node', async () => {
     const servers = await startCluster();
+    onTestFinished(() => servers.stop());
     const cluster = opens(new Cluster([...servers.endpoints]));
     const spread = redisStorage(cluster, { waitReplicas: 0 });
     expect(spread.partitions).toBe(16);
@@ -53,11 +54,11 @@ describe('other than one server', () => {
     expect((await spread.inspect!()).warnings.join()).toContain('appendonly is off');
     const strict = redisStorage(cluster, { waitReplicas: 1, callDeadlineMs: 300 });
     await expect(strict.commit(PART, [create('z')])).rejects.toMatchObject({ details: { acks: 0 } });
-    await servers.stop();
   });
 
   test('Sentinel: acknowledged by the replica, and there after a failover', async () => {
     const trio = await startSentinel();
+    onTestFinished(() => trio.stop());
     const redis = connect({ ...trio.options, retryStrategy: () => 100, sentinelRetryStrategy: () => 100 });
     const safe = redisStorage(redis, { waitReplicas: 1 });
     const made = create('a');
@@ -80,6 +81,5 @@ describe('other than one server', () => {
       const found = await read.then(({ records }) => records[0]?.get('token')).catch(() => null);
       return found === second.guard.next;
     });
-    await trio.stop();
   });
 });

@@ -1,6 +1,6 @@
 /** The Redis adapter against real servers. The laws themselves are in the shared suite; here is what only Redis does. */
 import type { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { redisStorage } from '../../src/storage/redis.js';
 import type { Batch, Storage } from '../../src/storage/storage.js';
 import { PART, change, connect, create, disconnectAll, fieldsOf, one } from '../support/redis-batches.js';
@@ -264,12 +264,12 @@ describe('settings', () => {
     expect(policy.warnings.join('\n')).toContain('allkeys-lru');
     await client.config('SET', 'maxmemory-policy', 'noeviction');
     const safe = await startRedis({ appendonly: 'always' });
+    onTestFinished(() => safe.stop());
     const report = await redisStorage(connect({ port: safe.port })).inspect!();
     expect(report).toEqual({
       durability: 'power loss: append-only file, flushed before the reply',
       warnings: [],
     });
-    await safe.stop();
   });
 
   test('a key prefix of the client is kept', async () => {
