@@ -83,8 +83,6 @@ export interface Recovery extends AsyncDisposable {
 
 const SHUTDOWN_MS = 10_000;
 const MAX_CALL_MS = 5_000;
-/** A storage gets at least this long to close, in ms. */
-const CLOSE_MS = 1_000;
 
 function callDeadlineMs(leaseMs: number): number {
   return Math.max(20, Math.floor(Math.min(MAX_CALL_MS, leaseMs / 4)));
@@ -171,7 +169,7 @@ class Parts implements Engine {
     this.queue.close(late);
     this.flights.abandonAll(late);
     this.#ended.abort();
-    await this.#inTime(Math.max(left(), CLOSE_MS), this.store.storage.close());
+    await this.#inTime(left(), this.store.storage.close());
   }
 
   async #inTime(timeoutMs: number, work: Promise<unknown>): Promise<boolean> {

@@ -34,6 +34,16 @@ describe('after shutdown', () => {
   });
 });
 
+describe('a storage whose close hangs', () => {
+  it('does not make shutdown outlast its deadline', async () => {
+    const { recovery } = world.proc({ over: { ...world.memory, close: () => new Promise(() => {}) } });
+    await recovery.withRecovery(() => 1, { name: 'n' })();
+    const started = world.clock.monotonicMs();
+    await world.until(recovery.shutdown({ timeoutMs: 500 }));
+    expect(world.clock.monotonicMs() - started).toBe(500);
+  });
+});
+
 describe('a dead worker whose task has no function here', () => {
   it('is told of by the plan and by the report, once each, and its task is left alone', async () => {
     const dead = world.proc({ born: '1' });
