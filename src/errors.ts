@@ -1,12 +1,14 @@
 /** Every code a {@link RecoveryError} can carry; `docs/errors.md` has a heading for each. */
 export type RecoveryErrorCode =
   | 'CHECK_FAILED'
+  | 'CODEC_FAILED'
   | 'CONTEXT_CLOSED'
   | 'CORRUPT_RECORD'
   | 'DRIVER_MISSING'
   | 'DUPLICATE_KEY'
   | 'DUPLICATE_STEP'
   | 'DUPLICATE_TASK_NAME'
+  | 'INPUT_INVALID'
   | 'INPUT_MISMATCH'
   | 'INVALID_ID'
   | 'INVALID_OPTION'
@@ -16,6 +18,7 @@ export type RecoveryErrorCode =
   | 'LEASE_LOST'
   | 'LEASE_UNCERTAIN'
   | 'LIMIT_EXCEEDED'
+  | 'MIGRATION_FAILED'
   | 'NO_HANDLER'
   | 'NOT_JSON'
   | 'PAYLOAD_TOO_LARGE'
@@ -30,8 +33,11 @@ export type RecoveryErrorCode =
   | 'STORAGE_UNAVAILABLE'
   | 'TASK_CANCELLED'
   | 'TASK_DEAD_LETTER'
+  | 'TASK_NOT_FOUND'
   | 'TASK_RUNNING_ELSEWHERE'
-  | 'UNRECOVERABLE';
+  | 'TASK_TIMED_OUT'
+  | 'UNRECOVERABLE'
+  | 'WRONG_STATE';
 
 /** What a {@link RecoveryError} is made with. */
 export interface RecoveryErrorOptions {

@@ -11,6 +11,7 @@ export type { RecoveryEvent, RecoveryEventType } from './domain/events.js';
 export type {
   Checkpoint,
   CrashBudget,
+  CrashEvidence,
   Decision,
   JsonValue,
   OrphanCause,
@@ -23,7 +24,17 @@ export type {
   TaskStatus,
   ValidationAnswer,
   ValidationEvidence,
+  VersionChange,
 } from './domain/task.js';
+export { aesGcmCodec, chainCodecs, gzipCodec } from './domain/codec.js';
+export type { AesGcmOptions, GzipOptions, PayloadCodec } from './domain/codec.js';
+export type {
+  SchemaInput,
+  SchemaIssue,
+  SchemaOutput,
+  SchemaResult,
+  StandardSchema,
+} from './domain/schema.js';
 export { checkBatch, incremented } from './storage/check.js';
 export { MAX_VALUE_BYTES, TOKEN_FIELD } from './storage/storage.js';
 export { memoryStorage } from './storage/memory.js';
@@ -50,7 +61,13 @@ export type {
 } from './storage/storage.js';
 export type { CheckpointStore } from './state/checkpoint-store.js';
 export type { EventsOptions } from './state/event-log.js';
-export type { ListOptions, TaskCounts, TaskPage, TaskRegistry } from './state/task-registry.js';
+export type {
+  CancelOutcome,
+  ListOptions,
+  TaskCounts,
+  TaskPage,
+  TaskRegistry,
+} from './state/task-registry.js';
 export { RecoveryPlanner } from './recovery/planner.js';
 export {
   checkpointResume,
@@ -58,6 +75,7 @@ export {
   crashBudget,
   defaultStrategies,
   validationOnly,
+  versionPolicy,
 } from './recovery/strategies.js';
 export type { StrategyOptions } from './recovery/strategies.js';
 export { createRecovery } from './runtime/create-recovery.js';
@@ -67,7 +85,16 @@ export type { FailedItem } from './runtime/item-keys.js';
 export type { ItemContext, MapCount, MapOptions, MapOutcome } from './runtime/items.js';
 export type { StepOptions, StepVerdict } from './runtime/steps.js';
 export type { EventListener } from './runtime/emitter.js';
-export type { Limits, RecoveryOptions, TaskOptions } from './runtime/options.js';
+export type { Limits, RecoveryOptions } from './runtime/options.js';
+export { currentTask } from './runtime/task-context.js';
+export type { SignalOptions } from './runtime/signals.js';
+export type {
+  CleanupReason,
+  JsonObject,
+  Migrated,
+  SchemaTaskOptions,
+  TaskOptions,
+} from './runtime/task-options.js';
 export type { RecoveryReport, TaskReport } from './runtime/report.js';
 export type { PlannedRecovery, RecoverFilter, RecoveryRun, StartupOptions } from './runtime/runs.js';
 export type { StartedTask, TaskFunction, WithRecovery, WrappedTask } from './runtime/with-recovery.js';

@@ -11,6 +11,8 @@ export const RECOVERY_EVENT_TYPES = [
   'task_failed',
   'task_cancelled',
   'task_released',
+  'task_retrying',
+  'task_requeued',
   'dead_lettered',
   'lease_lost',
   'alert',

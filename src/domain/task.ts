@@ -21,9 +21,31 @@ export const TASK_STATUSES: readonly TaskStatus[] = [
 /**
  * How a task was found to be free to take: its lease ran out; its owner is provably dead; this process holds the slot
  * that the owner held before; a clean shutdown gave it back; this process lost it and nobody took it; it had failed
- * and was called again. Only the first three count as a crash.
+ * and was called again; it failed and has tries left (`maxAttempts`); somebody put it back with `tasks.requeue`. Only
+ * the first three can count as a crash.
  */
-export type OrphanCause = 'lease_over' | 'owner_dead' | 'slot_taken_over' | 'released' | 'own' | 'retried';
+export type OrphanCause =
+  'lease_over' | 'owner_dead' | 'slot_taken_over' | 'released' | 'own' | 'retried' | 'retry_due' | 'requeued';
+
+/** A crash that was charged to a task: what is known about it. */
+export interface CrashEvidence {
+  /** When it was found, in ms since 1970 by the storage's clock. */
+  readonly atMs: number;
+  /** The incarnation that died with the task in its hands. */
+  readonly owner: string | null;
+  /** The fence of the attempt that crashed. */
+  readonly fence: number;
+  readonly attempt: number;
+  /** How the death was seen. Why it died is nowhere recorded: an abort, an OOM kill and a SIGKILL run no code. */
+  readonly cause: OrphanCause;
+  /** The step and the progress that were reported last. */
+  readonly step: string | null;
+  readonly progressPercent: number;
+  /** How long the attempt had run when its end was seen, in ms. */
+  readonly ranMs: number;
+  /** Suspects that ran in the process when it died, this one included; null when it was not under suspicion. */
+  readonly suspects: number | null;
+}
 
 /** A stored error: enough to understand it, never argument values. */
 export interface StoredError {
@@ -46,6 +68,8 @@ export interface Checkpoint<D = unknown> {
   readonly databaseState: unknown;
   /** When it was made, in ms since 1970, by the storage's clock as its writer knew it. */
   readonly createdAtMs: number;
+  /** The version of the code that made it; of an automatic one, that of the data it carries. */
+  readonly version: string;
 }
 
 /** A task as it stands in the storage. */
@@ -54,13 +78,19 @@ export interface TaskRecord {
   readonly name: string;
   readonly status: TaskStatus;
   readonly priority: number;
+  /** The version of the code that started it, or took it back last. */
+  readonly version: string;
   /** How often it was started, this time included. */
   readonly attempt: number;
+  /** How many attempts ended with an error since it was last started afresh. */
+  readonly errorCount: number;
   readonly fence: number;
   /** The incarnation that holds it, or held it last. */
   readonly owner: string | null;
   /** Until when the lease runs, in ms since 1970 by the storage's clock; null when nobody holds it. */
   readonly leaseUntilMs: number | null;
+  /** When it may be taken out of the recovery queue at the earliest; null when it does not wait there. */
+  readonly dueAtMs: number | null;
   readonly progressPercent: number;
   readonly step: string | null;
   readonly description: string | null;
@@ -70,9 +100,14 @@ export interface TaskRecord {
   readonly endedAtMs: number | null;
   /** Since when the owner has seen no progress for `stuckAfterMs`; null when it moves. */
   readonly stuckSinceMs: number | null;
-  /** When it crashed, in ms since 1970; the newest ones. */
+  /** The crashes charged to it, the newest ones. */
+  readonly crashes: readonly CrashEvidence[];
+  /** When they were found, in ms since 1970. */
   readonly crashedAtMs: readonly number[];
   readonly orphanCause: OrphanCause | null;
+  /** Items of its maps that are done, and items in all; null when it has no map. */
+  readonly items: { readonly done: number; readonly total: number } | null;
+  /** Why it ended, or why its last attempt did. */
   readonly error: StoredError | null;
 }
 
@@ -84,7 +119,10 @@ export interface TaskSnapshot {
   readonly nowMs: number;
   /** Crashes so far, with the one that is being recovered from. */
   readonly crashedAtMs: readonly number[];
+  readonly crashes: readonly CrashEvidence[];
   readonly crashBudget: CrashBudget;
+  /** Null when what it resumes from was made by the same version of the code. */
+  readonly versionChange: VersionChange | null;
   /** The newest explicit checkpoint that could be read and verified. */
   readonly checkpoint: Checkpoint | null;
   /** The newest automatic one since. */
@@ -94,6 +132,15 @@ export interface TaskSnapshot {
   readonly hasValidate: boolean;
   /** What `validate` answered, or that it threw; null before it was asked. */
   readonly validation: ValidationEvidence | null;
+}
+
+/** The code that made what is resumed from has another version than the code here. */
+export interface VersionChange {
+  readonly from: string;
+  readonly to: string;
+  /** Whether the task has a `migrate` function, which then decides. */
+  readonly hasMigrate: boolean;
+  readonly policy: 'resume' | 'restart' | 'quarantine';
 }
 
 /** The answers a `validate` hook can give. */

@@ -1,5 +1,13 @@
 /** The built-in rules of recovery. Each is a value with one pure function. */
-import type { Checkpoint, Decision, RecoveryStrategy, TaskSnapshot } from '../domain/task.js';
+import type {
+  Checkpoint,
+  CrashBudget,
+  CrashEvidence,
+  Decision,
+  JsonValue,
+  RecoveryStrategy,
+  TaskSnapshot,
+} from '../domain/task.js';
 
 /** Options of {@link defaultStrategies}, in percent of progress. */
 export interface StrategyOptions {
@@ -13,18 +21,79 @@ export interface StrategyOptions {
 
 const HOUR_MS = 3_600_000;
 
+/** From this many crashes on a task is a suspect: it was there when a process died, and there again. */
+const SUSPECT_AT = 2;
+/** Halving the suspects this often leaves one of any number that fits into a process; whatever goes on longer is stuck. */
+const MOST_HALVINGS = 12;
+
+/** The crashes that count: those within the budget's window. */
+export function recentCrashes(
+  crashes: readonly CrashEvidence[],
+  { windowMs }: CrashBudget,
+  nowMs: number,
+): CrashEvidence[] {
+  return crashes.filter(({ atMs }) => atMs > nowMs - windowMs);
+}
+
+/** Whether a task with these recent crashes may be what kills its workers. */
+export function isSuspect(recent: readonly CrashEvidence[]): boolean {
+  return recent.length >= SUSPECT_AT;
+}
+
+/**
+ * Whether a task is to be given up. Others that ran beside it are charged with the same crashes: one with a budget that
+ * leaves room for it is given up only when it was the only suspect in its process.
+ */
+export function isSpent(recent: readonly CrashEvidence[], { count }: CrashBudget): boolean {
+  if (recent.length < count) return false;
+  return count <= SUSPECT_AT || recent.at(-1)?.suspects === 1 || recent.length >= count + MOST_HALVINGS;
+}
+
+function evidenceOf({
+  atMs,
+  owner,
+  attempt,
+  cause,
+  step,
+  progressPercent,
+  suspects,
+}: CrashEvidence): JsonValue {
+  return { atMs, owner, attempt, cause, step, progressPercent, suspects };
+}
+
 /** Gives a task up that crashed its workers too often, so that it can't take them down for ever. */
 export function crashBudget(): RecoveryStrategy {
   return {
     name: 'crash-budget',
-    decide({ crashedAtMs, crashBudget: { count, windowMs }, nowMs }): Decision | null {
-      const recent = crashedAtMs.filter((time) => time > nowMs - windowMs);
-      if (recent.length < count) return null;
+    decide({ crashes, crashBudget: budget, nowMs }): Decision | null {
+      const recent = recentCrashes(crashes, budget, nowMs);
+      if (!isSpent(recent, budget)) return null;
+      const { count, windowMs } = budget;
+      const hours = Math.round((windowMs / HOUR_MS) * 10) / 10;
+      const step = recent.at(-1)?.step ?? null;
       return {
         action: 'dead_letter',
-        reason: `It crashed ${recent.length} times within ${Math.round((windowMs / HOUR_MS) * 10) / 10} h; the budget is ${count}.`,
-        evidence: { crashedAtMs: recent, count, windowMs },
+        reason:
+          `It crashed ${recent.length} times within ${hours} h; the budget is ${count}.` +
+          (step === null ? '' : ` The last step it reported was "${step}".`),
+        evidence: { crashes: recent.map(evidenceOf), count, windowMs },
       };
+    },
+  };
+}
+
+/** Applies `onVersionMismatch` where the code has changed and there is no `migrate` to decide. */
+export function versionPolicy(): RecoveryStrategy {
+  return {
+    name: 'version-policy',
+    decide({ versionChange }): Decision | null {
+      if (versionChange === null || versionChange.hasMigrate || versionChange.policy === 'resume')
+        return null;
+      const { from, to, policy } = versionChange;
+      const what = `It is of version "${from}", the code here of "${to}", and there is no migrate function`;
+      const evidence = { from, to, policy };
+      if (policy === 'restart') return { action: 'restart', reason: `${what}: it starts again.`, evidence };
+      return { action: 'dead_letter', reason: `${what}: it is kept as a dead letter.`, evidence };
     },
   };
 }
@@ -112,12 +181,12 @@ export function cleanRestart(): RecoveryStrategy {
 }
 
 /**
- * The rules in their usual order: crash budget, validation, checkpoint resume, clean restart. Add, replace and
+ * The rules in their usual order: crash budget, version policy, validation, checkpoint resume, clean restart. Add, replace and
  * reorder as you like; the first that decides wins.
  *
  * @example
  * createRecovery({ storage, strategies: [myRule, ...defaultStrategies({ resumeAbovePercent: 50 })] });
  */
 export function defaultStrategies(options: StrategyOptions = {}): RecoveryStrategy[] {
-  return [crashBudget(), validationOnly(options), checkpointResume(options), cleanRestart()];
+  return [crashBudget(), versionPolicy(), validationOnly(options), checkpointResume(options), cleanRestart()];
 }

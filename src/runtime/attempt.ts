@@ -3,67 +3,74 @@
  *
  * 1. Once the attempt is lost (somebody else claimed the task, the lease ran out unconfirmed, a slot conflict), nothing
  *    more of it is handed to the storage, and every call on its context is rejected with the reason.
- * 2. It ends exactly once: completed, failed, released or lost.
+ * 2. It ends exactly once: completed, failed, cancelled, put back for another try, released or lost.
+ * 3. In a shutdown it goes on until its next call on the context, whose work is still kept; its signal aborts later.
  */
-import { isRecoveryError, kindOf, RecoveryError } from '../errors.js';
-import { toJsonText } from '../domain/json.js';
-import type { StoredError } from '../domain/task.js';
+import { isRecoveryError, kindOf } from '../errors.js';
+import type { RecoveryError } from '../errors.js';
+import type { TaskRecord } from '../domain/task.js';
 import { log } from '../log.js';
-import type { Draft } from '../state/draft.js';
+import { decodeControl } from '../state/control.js';
 import { keys } from '../state/keys.js';
+import { itemsOf } from '../state/ledger.js';
 import type { KeptPieces } from '../state/ledger.js';
 import { LiveTask } from '../state/live-task.js';
-import type { LiveTaskStart, ResultText } from '../state/live-task.js';
 import { RecordWriter } from '../state/record-writer.js';
-import { localEvent } from '../state/task-events.js';
 import { fenceOf } from '../state/token.js';
-import type { Fields } from '../storage/storage.js';
+import type { StoredRecord } from '../storage/storage.js';
+import type { AttemptStart } from './attempt-start.js';
 import type { RecoveryContext } from './context.js';
 import type { Engine, Handler } from './engine.js';
+import { Ending } from './ending.js';
 import { shutDownError } from './engine.js';
+import { Gate } from './gate.js';
 import { HeadOwner } from './head-owner.js';
 import { Journal } from './journal.js';
-import type { Resume } from './journal.js';
 import type { LeaseHolder } from './lease-keeper.js';
 import { piecesOf } from './pieces.js';
 import type { DiscoverHook, Pieces } from './pieces.js';
 import { TaskContext } from './task-context.js';
-import { contextClosed, isNotItsFault, storedErrorOf, unstorableError } from './task-errors.js';
+import {
+  cancelledError,
+  contextClosed,
+  isNotItsFault,
+  leaseLost,
+  leaseUncertain,
+  storedErrorOf,
+} from './task-errors.js';
+import { Watchdog } from './watchdog.js';
 
-/** What a won create or claim hands over. */
-export interface AttemptStart {
-  readonly live: LiveTaskStart;
-  readonly partition: string;
-  readonly fence: number;
-  readonly nonce: string;
-  readonly sentMs: number;
-  readonly resume: Resume;
-  readonly kept: KeptPieces;
-  /** The user's hook, its arguments filled in; null on a first attempt, which has nothing to discover. */
-  readonly discover: DiscoverHook | null;
-}
+/** How long a function that is told to end for good may ignore it, in ms; a third of the lease if that is shorter. */
+const GRACE_MS = 5_000;
 
 export class Attempt implements LeaseHolder {
   readonly taskId: string;
   readonly context: RecoveryContext;
+  readonly journal: Journal;
+  readonly gate: Gate;
+  readonly userText: string | null;
+  /** Set when it ended with an error and is to be tried again: after how long, in ms. */
+  retryInMs: number | null = null;
   readonly #engine: Engine;
   readonly #handler: Handler;
   readonly #live: LiveTask;
   readonly #writer: RecordWriter;
-  readonly #journal: Journal;
-  #abort: AbortController | null = null;
-  #stop: RecoveryError | null = null;
-  #closed = false;
-  #lost = false;
+  readonly #kept: KeptPieces;
+  readonly #discover: DiscoverHook | null;
+  readonly #errorCount: number;
+  readonly #watchdog: Watchdog | null;
   /** Made with the first step, map or key. */
   #pieces: Pieces | null = null;
 
   constructor(engine: Engine, handler: Handler, start: AttemptStart) {
-    // Taken out, so that the rest of what it starts from is let go.
-    const { kept, discover } = start;
     this.taskId = start.live.taskId;
+    this.gate = new Gate(this.taskId);
+    this.userText = start.userText;
     this.#engine = engine;
     this.#handler = handler;
+    this.#kept = start.kept;
+    this.#discover = start.discover;
+    this.#errorCount = start.errorCount;
     this.#live = new LiveTask(start.live);
     const { leaseMs } = engine.settings;
     this.#writer = new RecordWriter(
@@ -76,32 +83,32 @@ export class Attempt implements LeaseHolder {
         renewAfterMs: leaseMs / 3,
       },
       engine.queue,
-      new HeadOwner(this.#live, (current) => this.#taken(current)),
-      () => engine.clock.monotonicMs(),
+      new HeadOwner(this.#live, this),
+      engine.clock,
     );
-    this.#journal = new Journal(engine, handler, this.#live, this.#writer, start.resume, () =>
-      this.#assertUsable(),
-    );
-    this.context = new TaskContext({
-      taskId: this.taskId,
-      name: handler.name,
-      attempt: start.live.attempt,
-      fence: start.fence,
-      journal: this.#journal,
-      signal: () => this.#signal(),
-      pieces: () => (this.#pieces ??= this.#makePieces(kept, discover)),
-    });
+    this.journal = new Journal(engine, handler, this.#live, this.#writer, start.resume, this.gate);
+    this.context = new TaskContext(this, this.#live.start, start.fence);
+    this.#watchdog = Watchdog.of(engine, handler, this, start.ranMs);
     engine.fences.remember(this.taskId, start.fence);
     engine.leases.add(this);
     engine.attempts.add(this);
     // The world went on while the create or the claim was on its way.
     if (engine.clock.monotonicMs() - start.sentMs >= leaseMs) this.expired();
     else if (isRecoveryError(engine.closing, 'SLOT_CONFLICT')) this.lose(engine.closing);
-    else if (engine.closing !== null) this.shutDown();
+    else if (engine.closing !== null) this.shutDown(true);
   }
 
   get renewedMs(): number {
     return this.#writer.renewedMs;
+  }
+
+  /** How long it has run over all attempts, in ms; null where nobody asks. */
+  get ranMs(): number | null {
+    return this.#watchdog?.ranMs ?? null;
+  }
+
+  get items(): TaskRecord['items'] {
+    return itemsOf(new Map([...this.#kept.maps, ...(this.#live.maps ?? [])]));
   }
 
   renew(): void {
@@ -109,22 +116,13 @@ export class Attempt implements LeaseHolder {
   }
 
   expired(): void {
-    this.lose(
-      new RecoveryError(
-        'LEASE_UNCERTAIN',
-        'The storage has not confirmed the lease in time; the task may be elsewhere.',
-        {
-          retryable: true,
-          details: { taskId: this.taskId },
-        },
-      ),
-    );
+    this.lose(leaseUncertain(this.taskId));
   }
 
   beat(nowMs: number): void {
-    if (this.#live.isStuck || nowMs - this.#journal.movedMs < this.#engine.settings.stuckAfterMs) return;
+    if (this.#live.isStuck || nowMs - this.journal.movedMs < this.#engine.settings.stuckAfterMs) return;
     const sinceMs =
-      this.#engine.store.estimatedNowMs(this.#writer.partition) - Math.floor(nowMs - this.#journal.movedMs);
+      this.#engine.store.estimatedNowMs(this.#writer.partition) - Math.floor(nowMs - this.journal.movedMs);
     this.#writer.note((draft) => this.#live.stuck(draft, sinceMs));
     this.#writer.renew();
     this.#engine.emitter.alert('stuck', { task_id: this.taskId, name: this.#handler.name });
@@ -132,74 +130,117 @@ export class Attempt implements LeaseHolder {
 
   /** Fences the attempt off: nothing of it is written any more. */
   lose(reason: RecoveryError): void {
-    if (this.#lost) return;
-    this.#lost = true;
-    this.#stopWith(reason);
+    if (this.gate.lost) return;
+    this.gate.lost = true;
+    this.gate.stopWith(reason);
     this.#writer.kill(reason);
+    this.#watchdog?.stop();
     this.#engine.leases.delete(this);
     this.#engine.worker.mayHoldLost = true;
+    // Whoever takes it meanwhile may think that this process has died.
+    this.#engine.survivors.add(this.taskId, this.#writer.fence);
     this.#engine.emitter.local('lease_lost', this.taskId, this.#handler.name, { code: reason.code });
   }
 
-  /** Asks it to end: its signal aborts, its next call on the context is rejected, and then it is released. */
-  shutDown(): void {
-    if (this.#stop === null) this.#stopWith(shutDownError());
+  /** Asks it to end at its next call on the context, and then to be released; `now`: its signal aborts as well. */
+  shutDown(now: boolean): void {
+    this.gate.yield();
+    if (now && (this.gate.stop === null || this.gate.stop.code === 'SHUT_DOWN')) {
+      this.gate.stopWith(this.gate.stop ?? shutDownError());
+    }
+  }
+
+  /** Ends the task for good: its signal aborts, and when the function ignores that, it is fenced off. */
+  halt(reason: RecoveryError, status: 'failed' | 'cancelled'): void {
+    if (this.gate.stop !== null || this.gate.closed) return;
+    this.gate.halted = status;
+    this.gate.stopWith(reason);
+    const graceMs = Math.min(GRACE_MS, this.#engine.settings.leaseMs / 3);
+    this.#engine.clock.schedule(graceMs, () => void this.#fence(reason));
+  }
+
+  /** The control record, as it was seen with a renewal. */
+  controlled(record: StoredRecord | null): void {
+    const { cancel } = decodeControl(record);
+    if (cancel !== null) this.halt(cancelledError(this.taskId, cancel), 'cancelled');
+  }
+
+  /** Notes durably that user code is about to run; an error: it is not to. */
+  async begin(): Promise<unknown> {
+    try {
+      if (this.gate.stop !== null) return this.gate.stop;
+      await this.#writer.write((draft) => this.#live.began(draft));
+      return this.gate.stop;
+    } catch (error) {
+      return error;
+    }
+  }
+
+  /** Takes it from the suspects, durably. */
+  async clear(): Promise<void> {
+    if (!this.gate.closed) await this.#writer.write((draft) => this.#live.cleared(draft));
   }
 
   /** Runs the function to its end; not at all when the attempt was stopped before it began. */
   async run(invoke: () => unknown): Promise<unknown> {
     let value: unknown;
     try {
-      if (this.#stop !== null) throw this.#stop;
+      if (this.gate.stop !== null) throw this.gate.stop;
       value = await invoke();
     } catch (thrown) {
       throw await this.#ended(() => this.#failed(thrown));
     }
-    return this.#ended(() => this.complete(value));
+    if (this.gate.halted !== null) throw await this.#ended(() => this.#failed(this.gate.stop));
+    return this.complete(value);
   }
 
-  /** Ends the task with a result. One that JSON can't hold is not kept; the task counts as done all the same. */
-  async complete(value: unknown): Promise<unknown> {
-    let result: ResultText;
-    let unstorable: RecoveryError | null = null;
-    try {
-      result = this.#resultText(value);
-    } catch (error) {
-      unstorable = unstorableError(this.taskId, error);
-      result = { kind: 'unstorable' };
-    }
-    await this.#writeEnd((draft) => this.#live.complete(draft, result));
-    if (unstorable !== null) throw unstorable;
-    return value;
+  /** Ends the task with a result, without its function. */
+  complete(value: unknown): Promise<unknown> {
+    return this.#ended(() => this.#ending().complete(value));
+  }
+
+  /** Ends the task as failed, without its function. */
+  fail(error: RecoveryError): Promise<never> {
+    return this.#ended(async () => {
+      await this.#ending().fail({ name: error.name, message: error.message, code: error.code });
+      throw error;
+    });
   }
 
   /** Makes it a clean restart after all. */
   forget(checkpointSeq: number): void {
-    this.#journal.forget();
+    this.journal.forget();
     this.#writer.note((draft) => this.#live.restart(draft, checkpointSeq));
   }
 
-  /** Ends the task as failed. */
-  async fail(error: StoredError): Promise<void> {
-    await this.#writeEnd((draft) => this.#live.fail(draft, error));
+  pieces(): Pieces {
+    return (this.#pieces ??= piecesOf({
+      engine: this.#engine,
+      taskName: this.#handler.name,
+      live: this.#live,
+      writer: this.#writer,
+      attempt: this,
+      kept: this.#kept,
+      discover: this.#discover,
+    }));
   }
 
-  /** Closes the context of an attempt that was settled without running its function. */
-  async settle<T>(end: () => Promise<T>): Promise<T> {
-    return this.#ended(end);
-  }
-
-  #resultText(value: unknown): ResultText {
-    if (value === undefined) return { kind: 'none' };
-    const maxBytes = this.#engine.settings.limits.resultBytes;
-    return {
-      kind: 'text',
-      text: toJsonText(value, { what: `the result of "${this.#handler.name}"`, maxBytes }),
-    };
+  /** Somebody else's token stands in the head, or none. */
+  taken(current: string | null): RecoveryError {
+    const fence = current === null ? null : fenceOf(current);
+    if (fence !== null && fence < this.#writer.fence) {
+      this.#engine.emitter.alert('storage_rolled_back', { task_id: this.taskId });
+    }
+    const error = leaseLost(this.taskId, this.#writer.fence, fence);
+    this.lose(error);
+    return error;
   }
 
   async #ended<T>(end: () => Promise<T>): Promise<T> {
-    this.#closed = true;
+    // Fenced off before, and its end written: nobody is told a second time.
+    if (this.gate.closed) throw this.gate.stop ?? contextClosed(this.taskId);
+    this.gate.close();
+    this.#watchdog?.stop();
     try {
       return await end();
     } finally {
@@ -207,84 +248,45 @@ export class Attempt implements LeaseHolder {
       this.#engine.attempts.delete(this);
       this.#writer.close(() => contextClosed(this.taskId));
       // Lost, but perhaps nobody took it: this process may take it back.
-      if (this.#stop?.code === 'LEASE_UNCERTAIN') this.#engine.kick();
+      if (this.gate.stop?.code === 'LEASE_UNCERTAIN') this.#engine.kick();
     }
   }
 
   /** The error to reject with, after the storage knows what it has to. */
   async #failed(thrown: unknown): Promise<unknown> {
-    if (this.#stop !== null && this.#stop.code !== 'SHUT_DOWN') return this.#stop;
+    if (this.gate.lost) return this.gate.stop ?? thrown;
+    const ending = this.#ending();
     try {
-      if (this.#stop !== null || isNotItsFault(thrown)) {
-        await this.#writeEnd((draft) => this.#live.release(draft));
-        return this.#stop ?? thrown;
-      }
-      await this.fail(storedErrorOf(thrown, this.#engine.settings.limits.errorBytes));
-      return thrown;
+      if (this.gate.halted === 'cancelled') await ending.cancel(this.gate.stop);
+      else if (this.gate.halted === 'failed') this.retryInMs = await ending.failOrRetry(this.gate.stop);
+      else if (this.gate.stop !== null || isNotItsFault(thrown)) await ending.release();
+      else this.retryInMs = await ending.failOrRetry(thrown);
+      return this.gate.stop ?? thrown;
     } catch (error) {
       log.task('the end of %s could not be written: %s', this.taskId, kindOf(error));
       return error;
     }
   }
 
-  async #writeEnd(change: (draft: Draft) => Fields[]): Promise<void> {
-    let events: Fields[] = [];
-    const nowMs = await this.#writer.finish((draft) => {
-      events = change(draft);
-    });
-    for (const event of events) this.#emit(event, nowMs);
-  }
-
-  #emit(event: Fields, nowMs: number): void {
-    if (!this.#engine.emitter.idle) this.#engine.emitter.emit(localEvent(event, nowMs));
-  }
-
-  #taken(current: string | null): RecoveryError {
-    const fence = current === null ? null : fenceOf(current);
-    if (fence !== null && fence < this.#writer.fence) {
-      this.#engine.emitter.alert('storage_rolled_back', { task_id: this.taskId });
+  /** The function has not ended in time: its task ends without it, and it can write no more. */
+  async #fence(reason: RecoveryError): Promise<void> {
+    if (this.gate.closed || this.gate.lost) return;
+    const ending = this.#ending();
+    this.#engine.emitter.alert('signal_ignored', { task_id: this.taskId, name: this.#handler.name });
+    try {
+      // No other try while this one may still be at work.
+      const end = (): Promise<void> =>
+        this.gate.halted === 'cancelled'
+          ? ending.cancel(reason)
+          : ending.fail(storedErrorOf(reason, this.#engine.settings));
+      await this.#ended(end);
+    } catch (error) {
+      log.task('the end of %s could not be written: %s', this.taskId, kindOf(error));
     }
-    const how = current === null ? 'its record is gone' : 'it was claimed by another worker';
-    const error = new RecoveryError(
-      'LEASE_LOST',
-      `Task "${this.taskId}" no longer belongs to this worker: ${how}.`,
-      {
-        details: { taskId: this.taskId, fence: this.#writer.fence, currentFence: fence },
-      },
-    );
-    this.lose(error);
-    return error;
+    this.#engine.flights.abandon(this.taskId, reason);
   }
 
-  #makePieces(kept: KeptPieces, discover: DiscoverHook | null): Pieces {
-    return piecesOf({
-      engine: this.#engine,
-      taskName: this.#handler.name,
-      live: this.#live,
-      writer: this.#writer,
-      journal: this.#journal,
-      kept,
-      discover,
-      signal: () => this.#signal(),
-      assertUsable: () => this.#assertUsable(),
-    });
-  }
-
-  #stopWith(reason: RecoveryError): void {
-    this.#stop = reason;
-    this.#abort?.abort(reason);
-  }
-
-  #assertUsable(): void {
-    if (this.#stop !== null) throw this.#stop;
-    if (this.#closed) throw contextClosed(this.taskId);
-  }
-
-  #signal(): AbortSignal {
-    if (this.#abort === null) {
-      this.#abort = new AbortController();
-      if (this.#stop !== null) this.#abort.abort(this.#stop);
-    }
-    return this.#abort.signal;
+  #ending(): Ending {
+    return new Ending(this.#engine, this.#handler, this.#live, this.#writer, this.#errorCount);
   }
 }

@@ -1,79 +1,42 @@
 /** From a task that is free to take to a running attempt: snapshot, plan, claim, run. Not claimed means not run. */
-import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
-import { fromJsonText } from '../domain/json.js';
-import type { OrphanCause, Plan, StoredError, TaskSnapshot, ValidationEvidence } from '../domain/task.js';
-import type { ReadCheckpoints } from '../state/checkpoint-store.js';
+import type { OrphanCause, Plan, StoredError } from '../domain/task.js';
+import { isSuspect, recentCrashes } from '../recovery/strategies.js';
 import type { Head } from '../state/head.js';
-import { keys } from '../state/keys.js';
 import { refusalError } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
-import { claimBatch, deadLetterBatch } from '../state/transitions.js';
+import { endBatch } from '../state/endings.js';
+import { claimBatch } from '../state/transitions.js';
 import { Attempt } from './attempt.js';
-import type { DiscoverHook } from './pieces.js';
+import { crashesOf } from './charges.js';
 import type { Engine, Handler } from './engine.js';
 import { notAfter } from './engine.js';
-import type { Resume } from './journal.js';
-
-/** Causes that mean that the owner died with the task in its hands. */
-const CRASHES: ReadonlySet<OrphanCause> = new Set(['lease_over', 'owner_dead', 'slot_taken_over']);
-
-/** A task that is free to take, with all that is needed to decide about it. */
-export interface Found {
-  readonly head: Head;
-  readonly snapshot: TaskSnapshot;
-  readonly checkpoints: ReadCheckpoints;
-}
+import { execute } from './execution.js';
+import type { DiscoverHook } from './pieces.js';
+import { argumentsOf, examine, inputTextOf, planFor, resumeOf } from './snapshot.js';
+import type { Found } from './snapshot.js';
+import { cancelledError } from './task-errors.js';
 
 /** What a claim came to. */
 export type ClaimResult =
   | { readonly kind: 'lost' }
-  | { readonly kind: 'skipped' | 'dead_letter'; readonly plan: Plan }
+  | { readonly kind: 'skipped' | 'dead_letter' | 'cancelled'; readonly plan: Plan }
   | {
       readonly kind: 'started';
       readonly plan: Plan;
+      readonly attempt: Attempt;
       readonly result: Promise<unknown>;
       readonly inputText: string;
+      /** Resolves when it is no suspect any more, or was none. */
+      readonly passed: Promise<void>;
     };
 
-/** The JSON text of a task's arguments, wherever it is kept. @throws `CORRUPT_RECORD` */
-export async function inputTextOf({ store }: Engine, head: Head): Promise<string> {
-  if (head.input !== null) return head.input;
-  const { taskId } = head.task;
-  const { records } = await store.read(store.partitionOf(taskId), [keys.input(taskId)]);
-  const text = records[0]?.get('data');
-  if (text !== undefined) return text;
-  throw new RecoveryError('CORRUPT_RECORD', `The input of task "${taskId}" is gone.`, {
-    details: { taskId },
-  });
-}
-
-/** Looks at everything that the planner may want to know. */
-export async function examine(
-  engine: Engine,
-  handler: Handler,
-  head: Head,
-  cause: OrphanCause,
-): Promise<Found> {
-  const nowMs = engine.store.estimatedNowMs(engine.store.partitionOf(head.task.taskId));
-  const checkpoints = await engine.checkpoints.newest(head);
-  const { crashedAtMs } = head.task;
-  const snapshot: TaskSnapshot = {
-    task: head.task,
-    cause,
-    nowMs,
-    crashedAtMs: CRASHES.has(cause) ? [...crashedAtMs, nowMs] : crashedAtMs,
-    crashBudget: handler.crashBudget,
-    checkpoint: checkpoints.explicit,
-    automaticCheckpoint: checkpoints.automatic,
-    corruptCheckpoints: checkpoints.corrupt,
-    hasValidate: handler.validate !== null,
-    validation: null,
-  };
-  return { head, snapshot, checkpoints };
-}
-
-export function planFor(engine: Engine, handler: Handler, snapshot: TaskSnapshot): Plan {
-  return engine.planner.plan(snapshot, handler.strategies ?? engine.planner.strategies);
+/** A claim that is decided. */
+interface Decided {
+  readonly found: Found;
+  readonly plan: Plan;
+  readonly args: readonly unknown[];
+  readonly userText: string | null;
+  readonly suspect: boolean;
 }
 
 /** Decides, claims and starts. The caller has reserved the task's id in `flights`. */
@@ -82,63 +45,77 @@ export async function claim(
   handler: Handler,
   head: Head,
   cause: OrphanCause,
+  ownerSuspects = 0,
 ): Promise<ClaimResult> {
+  const { taskId } = head.task;
   const inputText = await inputTextOf(engine, head);
   const args = argumentsOf(head, inputText);
-  const found = await examine(engine, handler, head, cause);
+  const { payloads } = engine.store;
+  const userText = head.userContext === null ? null : payloads.open(head.userContext, taskId, 'user context');
+  const found = await examine(engine, handler, head, cause, crashesOf(engine, head, cause, ownerSuspects));
+  // One that had ended and is called again is not what was meant.
+  if (found.control.cancel !== null && cause !== 'retried') {
+    const reason = `It was cancelled before anybody went on with it. ${found.control.cancel}`.trim();
+    const plan: Plan = { action: 'fail', reason, evidence: {}, strategy: 'none' };
+    const { message } = cancelledError(taskId, found.control.cancel);
+    return (await end(engine, handler, found, 'cancelled', message)) ? { kind: 'cancelled', plan } : LOST;
+  }
   const plan = planFor(engine, handler, found.snapshot);
   if (plan.action === 'skip') return { kind: 'skipped', plan };
   if (plan.action === 'dead_letter') {
-    return (await giveUp(engine, found, plan)) ? { kind: 'dead_letter', plan } : { kind: 'lost' };
+    const ended = await end(engine, handler, found, 'dead_letter', plan.reason);
+    return ended ? { kind: 'dead_letter', plan } : LOST;
   }
-  const attempt = await take(engine, handler, found, plan, args);
-  if (attempt === null) return { kind: 'lost' };
-  if (found.checkpoints.corrupt > 0) {
-    const { taskId, name } = head.task;
-    engine.emitter.alert('corrupt_checkpoint', {
-      task_id: taskId,
-      name,
-      count: String(found.checkpoints.corrupt),
-    });
+  const { crashes, crashBudget, nowMs } = found.snapshot;
+  const suspect = isSuspect(recentCrashes(crashes, crashBudget, nowMs));
+  const decided: Decided = { found, plan, args, userText, suspect };
+  if (!suspect) return start(engine, handler, decided, inputText, () => {});
+  const leave = await engine.suspects.enter();
+  try {
+    const started = await start(engine, handler, decided, inputText, leave);
+    if (started.kind !== 'started') leave();
+    return started;
+  } catch (error) {
+    leave();
+    throw error;
   }
-  return {
-    kind: 'started',
-    plan,
-    result: execute(engine, handler, attempt, { found, plan, args }),
-    inputText,
-  };
 }
 
-function argumentsOf(head: Head, inputText: string): readonly unknown[] {
-  const args = fromJsonText(inputText, `the input of task "${head.task.taskId}"`);
-  if (Array.isArray(args)) return args;
-  throw new RecoveryError(
-    'CORRUPT_RECORD',
-    `The input of task "${head.task.taskId}" is no list of arguments.`,
-  );
-}
+const LOST: ClaimResult = { kind: 'lost' };
 
-function resumeOf({ head, checkpoints }: Found, plan: Plan): Resume {
-  if (plan.action === 'restart') return { explicit: null, automatic: null, reached: new Set() };
-  const { explicit, automatic } = checkpoints;
-  const reached = new Set<string>();
-  for (const [name, seq] of head.reached) {
-    // What a corrupt checkpoint said is lost, and so is that it was reached.
-    if (seq > head.checkpointBase && seq <= (explicit?.seq ?? 0)) reached.add(name);
-  }
-  if (explicit?.name) reached.add(explicit.name);
-  return { explicit, automatic, reached };
-}
-
-async function take(
+async function start(
   engine: Engine,
   handler: Handler,
-  found: Found,
-  plan: Plan,
-  args: readonly unknown[],
-): Promise<Attempt | null> {
+  decided: Decided,
+  inputText: string,
+  leave: () => void,
+): Promise<ClaimResult> {
+  const { found, plan, args, suspect } = decided;
+  const attempt = await take(engine, handler, decided);
+  if (attempt === null) return LOST;
+  tellOdds(engine, found, plan);
+  const result = execute(engine, handler, attempt, { found, plan, args });
+  const lastRanMs = found.snapshot.crashes.at(-1)?.ranMs ?? 0;
+  const passed = suspect ? engine.suspects.passed(attempt, result, lastRanMs, leave) : Promise.resolve();
+  return { kind: 'started', plan, attempt, result, inputText, passed };
+}
+
+/** What is odd about what was found, but keeps nobody from going on. */
+function tellOdds({ emitter }: Engine, { head, checkpoints, snapshot }: Found, plan: Plan): void {
+  const { taskId, name } = head.task;
+  const about = { task_id: taskId, name };
+  if (checkpoints.corrupt > 0) {
+    emitter.alert('corrupt_checkpoint', { ...about, count: String(checkpoints.corrupt) });
+  }
+  const change = snapshot.versionChange;
+  if (change === null || change.hasMigrate) return;
+  emitter.alert('version_mismatch', { ...about, from: change.from, to: change.to, decision: plan.action });
+}
+
+async function take(engine: Engine, handler: Handler, decided: Decided): Promise<Attempt | null> {
+  const { found, plan, args, userText, suspect } = decided;
   const { head, snapshot } = found;
-  const { taskId, name, priority, attempt } = head.task;
+  const { taskId, name, priority, attempt, errorCount } = head.task;
   const { settings, worker, clock, random } = engine;
   const partition = engine.store.partitionOf(taskId);
   const fence = nextFence(engine, head);
@@ -151,7 +128,9 @@ async function take(
       head,
       cause: snapshot.cause,
       plan,
-      crashedAtMs: snapshot.crashedAtMs,
+      crashes: snapshot.crashes,
+      suspect,
+      version: handler.version,
       resumeSeq: resume.explicit?.seq ?? null,
       resumeName: resume.explicit?.name ?? null,
       resumePercent: resume.automatic?.progressPercent ?? resume.explicit?.progressPercent ?? 0,
@@ -172,8 +151,10 @@ async function take(
     checkpointSeq: head.checkpointSeq,
     hasAutomatic: head.automatic !== null && plan.action !== 'restart',
   };
+  const afresh = snapshot.cause === 'retried';
+  const past = { errorCount: afresh ? 0 : errorCount, ranMs: afresh ? 0 : head.ranMs, userText };
   const pieces = { kept: head.pieces, discover: discoverWith(handler, args) };
-  return new Attempt(engine, handler, { live, partition, fence, nonce, sentMs, resume, ...pieces });
+  return new Attempt(engine, handler, { live, partition, fence, nonce, sentMs, resume, ...past, ...pieces });
 }
 
 /** Whether the claim won. */
@@ -204,13 +185,21 @@ function nextFence({ fences, emitter }: Engine, { task: { taskId, name, fence } 
   return Math.max(fence, held) + 1;
 }
 
-async function giveUp(engine: Engine, { head, snapshot }: Found, plan: Plan): Promise<boolean> {
+/** Ends a task that nobody runs; whether it was still free to be ended. */
+async function end(
+  engine: Engine,
+  handler: Handler,
+  { head, snapshot }: Found,
+  status: 'dead_letter' | 'cancelled',
+  message: string,
+): Promise<boolean> {
   const { taskId } = head.task;
   const partition = engine.store.partitionOf(taskId);
-  const error: StoredError = { name: 'RecoveryError', message: plan.reason, code: 'TASK_DEAD_LETTER' };
-  const batch = deadLetterBatch(head, {
-    plan,
-    crashedAtMs: snapshot.crashedAtMs,
+  const code = status === 'dead_letter' ? 'TASK_DEAD_LETTER' : 'TASK_CANCELLED';
+  const error: StoredError = { name: 'RecoveryError', message, code };
+  const batch = endBatch(head, {
+    status,
+    crashes: snapshot.crashes,
     error,
     nonce: engine.random.nonce(),
     notAfter: notAfter(engine, partition),
@@ -219,80 +208,6 @@ async function giveUp(engine: Engine, { head, snapshot }: Found, plan: Plan): Pr
   if (outcome.status === 'conflict' || outcome.status === 'expired') return false;
   if (outcome.status === 'refused') throw refusalError(outcome);
   for (const event of batch.append) engine.emitter.emit(localEvent(event, nowMs));
+  engine.cleanups.run(handler, taskId, status);
   return true;
-}
-
-interface Execution {
-  readonly found: Found;
-  readonly plan: Plan;
-  readonly args: readonly unknown[];
-}
-
-async function execute(
-  engine: Engine,
-  handler: Handler,
-  attempt: Attempt,
-  execution: Execution,
-): Promise<unknown> {
-  const { found, args } = execution;
-  let { plan } = execution;
-  let result: unknown;
-  if (plan.action === 'validate') {
-    const asked = await Promise.race([ask(handler, found.snapshot), stopOf(attempt)]);
-    // It never answered, and the task is to be given back, or lost: `run` sees to that without the function.
-    if (asked === null) return attempt.run(() => undefined);
-    if ('error' in asked.evidence) {
-      const { taskId, name } = found.head.task;
-      engine.emitter.alert('validate_failed', { task_id: taskId, name, reason: asked.evidence.error });
-    }
-    result = asked.result;
-    plan = planFor(engine, handler, { ...found.snapshot, validation: asked.evidence });
-    if (plan.action === 'restart') attempt.forget(found.head.checkpointSeq);
-  }
-  switch (plan.action) {
-    case 'complete':
-      return attempt.settle(() => attempt.complete(result));
-    case 'fail':
-    case 'dead_letter':
-      return attempt.settle(async () => {
-        const error = new RecoveryError('UNRECOVERABLE', plan.reason, {
-          details: { taskId: attempt.taskId },
-        });
-        await attempt.fail({ name: error.name, message: error.message, code: error.code });
-        throw error;
-      });
-    default:
-      return attempt.run(() => handler.invoke(attempt.context, args));
-  }
-}
-
-/** Resolves once the attempt is to stop. */
-function stopOf({ context: { signal } }: Attempt): Promise<null> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(null);
-    else signal.addEventListener('abort', () => resolve(null), { once: true });
-  });
-}
-
-async function ask(
-  handler: Handler,
-  snapshot: TaskSnapshot,
-): Promise<{ evidence: ValidationEvidence; result: unknown }> {
-  try {
-    const answer = await handler.validate?.(snapshot);
-    if (typeof answer === 'object' && answer !== null && 'complete' in answer) {
-      return { evidence: { answer: 'complete' }, result: answer.complete };
-    }
-    if (answer === 'complete' || answer === 'resume' || answer === 'restart' || answer === 'unrecoverable') {
-      return { evidence: { answer }, result: undefined };
-    }
-    return { evidence: { error: 'validate gave none of its four answers' }, result: undefined };
-  } catch (thrown) {
-    return { evidence: { error: messageOf(thrown) }, result: undefined };
-  }
-}
-
-/** Whether an error says that records are not what they should be, rather than that the storage is away. */
-export function isCorruption(error: unknown): error is RecoveryError {
-  return isRecoveryError(error, 'CORRUPT_RECORD') || isRecoveryError(error, 'STORAGE_REFUSED');
 }

@@ -4,6 +4,7 @@ import { checkId } from '../domain/ids.js';
 import type { Checkpoint } from '../domain/task.js';
 import type { ItemContext, MapCount, MapOptions, MapOutcome } from './items.js';
 import type { StepOptions } from './steps.js';
+import type { JsonObject } from './task-options.js';
 
 /** An explicit checkpoint, as its author writes it. */
 export interface CheckpointInput<D = unknown> {
@@ -48,8 +49,13 @@ export interface RecoveryContext<D = unknown> {
   readonly attempt: number;
   /** Rises with each claim. Put it into your own writes (`... WHERE fence <= ?`) to keep zombies out of them too. */
   readonly fence: number;
-  /** Aborts when the task no longer belongs to this worker, with a `RecoveryError` as its reason. */
+  /**
+   * Aborts when the task is not to go on here, with a `RecoveryError` as its reason: it was lost or cancelled, ran too
+   * long, or the deadline of a shutdown is near.
+   */
   readonly signal: AbortSignal;
+  /** What the `userContext` option captured when the task was called; null without that option. */
+  readonly userContext: JsonObject | null;
   /** The newest explicit checkpoint of an earlier attempt; null on a first run and after a clean restart. */
   readonly resumedFrom: Checkpoint<D> | null;
   /** The newest checkpoint of all, automatic ones and this attempt's included. */

@@ -16,6 +16,7 @@ import { followEvents } from '../state/event-log.js';
 import type { EventsOptions } from '../state/event-log.js';
 import { Store } from '../state/store.js';
 import { TaskRegistry } from '../state/task-registry.js';
+import { Cleanups } from './cleanups.js';
 import { within } from './deferred.js';
 import { Emitter } from './emitter.js';
 import type { Engine } from './engine.js';
@@ -27,13 +28,18 @@ import type { ProcessTable } from './identity.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { namespaceExists } from './namespace.js';
 import { settingsOf } from './options.js';
-import type { RecoveryOptions, TaskOptions } from './options.js';
+import type { RecoveryOptions } from './options.js';
 import { OrphanFinder } from './orphans.js';
 import { Runs } from './runs.js';
 import type { PlannedRecovery, RecoverFilter, RecoveryRun, StartupOptions } from './runs.js';
 import { Starter } from './starter.js';
+import { handleSignals } from './signals.js';
+import type { SignalOptions } from './signals.js';
+import { SuspectLane } from './suspects.js';
+import { Survivors } from './survivors.js';
+import { TaskAdmin } from './task-admin.js';
 import { wrap } from './with-recovery.js';
-import type { TaskFunction, WithRecovery, WrappedTask } from './with-recovery.js';
+import type { AnyTaskOptions, TaskFunction, WithRecovery, WrappedTask } from './with-recovery.js';
 import { Worker } from './worker.js';
 
 /** Options of `shutdown`. */
@@ -75,13 +81,21 @@ export interface Recovery extends AsyncDisposable {
   /** Follows the durable events of all workers, until its signal aborts or `shutdown` ends. @throws `INVALID_VALUE` for a foreign cursor, `STORAGE_UNAVAILABLE` */
   readonly events: (options?: EventsOptions) => AsyncIterable<RecoveryEvent>;
   /**
-   * Stops claiming, asks running tasks to end, releases them, flushes and closes the storage; ends by its deadline,
+   * Stops claiming, lets each task come to its next call on the context (a checkpoint is still made), releases it
+   * uncharged, flushes and closes the storage. After four fifths of the time signals abort; it ends by its deadline,
    * also when the storage is down. A second call waits for the first.
    */
   readonly shutdown: (options?: ShutdownOptions) => Promise<void>;
+  /**
+   * Shuts down on SIGTERM and SIGINT, and then lets the signal end the process as it would have. A second signal ends
+   * it at once. Returns a function that takes the handlers off again. @throws `INVALID_OPTION`
+   */
+  readonly handleSignals: (options?: SignalOptions) => () => void;
 }
 
 const SHUTDOWN_MS = 10_000;
+/** The part of a shutdown's time after which the signals of tasks that go on are aborted. */
+const PATIENCE = 0.8;
 const MAX_CALL_MS = 5_000;
 
 function callDeadlineMs(leaseMs: number): number {
@@ -104,6 +118,10 @@ class Parts implements Engine {
   readonly fences: FenceMemory = new FenceMemory();
   readonly handlers: Engine['handlers'] = new Map();
   readonly attempts: Engine['attempts'] = new Set();
+  readonly cleanups: Cleanups;
+  readonly survivors: Survivors;
+  readonly suspects: SuspectLane;
+  readonly pauses: Engine['pauses'] = new Set();
   readonly finder: OrphanFinder;
   readonly runs: Runs;
   readonly starter: Starter;
@@ -116,10 +134,10 @@ class Parts implements Engine {
     this.clock = options.clock ?? systemClock;
     this.random = options.random ?? systemRandom();
     const { namespace, leaseMs } = this.settings;
-    this.store = new Store(options.storage, namespace, this.clock, callDeadlineMs(leaseMs));
+    this.store = new Store(options.storage, namespace, this.clock, callDeadlineMs(leaseMs), options.codec);
     this.store.firstLook = () => namespaceExists(this);
     this.queue = new CommitQueue(this.store);
-    this.tasks = new TaskRegistry(this.store);
+    this.tasks = new TaskRegistry(this.store, new TaskAdmin(this));
     this.checkpoints = new CheckpointStore(this.store);
     this.planner = new RecoveryPlanner(options.strategies ?? defaultStrategies());
     this.emitter = new Emitter(() => this.store.estimatedNowMs(this.store.home));
@@ -128,12 +146,19 @@ class Parts implements Engine {
     );
     this.worker = new Worker(this, ownIdentity(table), (error) => this.#replaced(error));
     this.finder = new OrphanFinder(this, table);
-    this.runs = new Runs(this, this.finder);
+    this.cleanups = new Cleanups(this);
+    this.survivors = new Survivors(this);
+    this.suspects = new SuspectLane(this);
     this.starter = new Starter(this, this.finder);
+    this.runs = new Runs(this, this.finder, this.starter);
   }
 
   kick(): void {
     this.runs.sweeper.kick();
+  }
+
+  wakeIn(delayMs: number): void {
+    this.runs.sweeper.wakeIn(delayMs);
   }
 
   /** Followers end with the Recovery. */
@@ -157,11 +182,19 @@ class Parts implements Engine {
   async #end(timeoutMs: number): Promise<void> {
     this.closing ??= shutDownError();
     this.runs.sweeper.stop();
-    for (const attempt of this.attempts) attempt.shutDown();
+    for (const attempt of this.attempts) attempt.shutDown(false);
+    for (const stop of this.pauses) stop(this.closing);
+    this.pauses.clear();
+    // Those that have not come to a call on their context by then are told by their signals.
+    const cancel = this.clock.schedule(timeoutMs * PATIENCE, () => {
+      for (const attempt of this.attempts) attempt.shutDown(true);
+    });
     const deadlineMs = this.clock.monotonicMs() + timeoutMs;
     const left = (): number => Math.max(0, deadlineMs - this.clock.monotonicMs());
     // A task that doesn't end in time keeps its lease: given back, it could run twice at once.
     const landed = await this.#inTime(left(), this.flights.landed());
+    cancel();
+    await this.#inTime(left(), this.cleanups.ended());
     await this.#inTime(left(), this.worker.close(landed && !this.worker.mayHoldLost));
     await this.#inTime(left(), this.queue.drained());
     const late = shutDownError();
@@ -200,7 +233,7 @@ export function recoveryOf(options: RecoveryOptions, table: ProcessTable): Recov
   const { runs, emitter } = parts;
   const withRecovery: WithRecovery = <A extends unknown[], R, D>(
     fn: TaskFunction<A, R, D>,
-    taskOptions: TaskOptions<A, R>,
+    taskOptions: AnyTaskOptions<A, R>,
   ): WrappedTask<A, R> => {
     const wrapped = wrap(parts, parts.starter, fn, taskOptions);
     runs.nameAdded();
@@ -221,6 +254,7 @@ export function recoveryOf(options: RecoveryOptions, table: ProcessTable): Recov
     on: emitter.on,
     events: (given) => parts.events(given),
     shutdown,
+    handleSignals: (given) => handleSignals(shutdown, given),
     [Symbol.asyncDispose]: () => shutdown(),
   };
 }

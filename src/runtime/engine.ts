@@ -1,7 +1,15 @@
 /** What the parts of one Recovery share. Plain references; the parts are made in `create-recovery.ts`. */
 import type { Clock } from '../clock.js';
 import { RecoveryError } from '../errors.js';
-import type { CrashBudget, RecoveryStrategy, TaskSnapshot, ValidationAnswer } from '../domain/task.js';
+import type { StandardSchema } from '../domain/schema.js';
+import type {
+  Checkpoint,
+  CrashBudget,
+  RecoveryStrategy,
+  TaskSnapshot,
+  ValidationAnswer,
+  VersionChange,
+} from '../domain/task.js';
 import type { RandomSource } from '../random.js';
 import type { RecoveryPlanner } from '../recovery/planner.js';
 import type { CheckpointStore } from '../state/checkpoint-store.js';
@@ -9,12 +17,16 @@ import type { CommitQueue } from '../state/commit-queue.js';
 import type { Store } from '../state/store.js';
 import type { TaskRegistry } from '../state/task-registry.js';
 import type { Attempt } from './attempt.js';
+import type { Cleanups } from './cleanups.js';
 import type { RecoveryContext } from './context.js';
 import type { Emitter } from './emitter.js';
 import type { FenceMemory } from './fence-memory.js';
 import type { Flights } from './flights.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import type { Settings } from './options.js';
+import type { Survivors } from './survivors.js';
+import type { SuspectLane } from './suspects.js';
+import type { CleanupReason, Migrated } from './task-options.js';
 import type { Worker } from './worker.js';
 
 type Discovered = ReadonlyMap<string, unknown> | null;
@@ -29,9 +41,19 @@ export interface Handler {
   readonly crashBudget: CrashBudget;
   readonly strategies: readonly RecoveryStrategy[] | null;
   readonly validate: ((snapshot: TaskSnapshot) => ValidationAnswer | Promise<ValidationAnswer>) | null;
+  readonly version: string;
+  readonly migrate: ((checkpoint: Checkpoint, fromVersion: string) => Migrated | Promise<Migrated>) | null;
+  readonly onVersionMismatch: VersionChange['policy'];
+  readonly input: StandardSchema | null;
+  readonly maxAttempts: number;
+  readonly maxDurationMs: number | null;
+  readonly maxSilenceMs: number | null;
+  readonly cleanup:
+    ((snapshot: TaskSnapshot, reason: CleanupReason, args: readonly unknown[]) => unknown) | null;
   readonly discover:
     | ((map: string, keys: readonly string[], args: readonly unknown[]) => Discovered | Promise<Discovered>)
     | null;
+  readonly userContext: ((args: readonly unknown[]) => unknown) | null;
   invoke(context: RecoveryContext, args: readonly unknown[]): unknown;
 }
 
@@ -50,11 +72,18 @@ export interface Engine {
   readonly flights: Flights;
   readonly fences: FenceMemory;
   readonly handlers: Map<string, Handler>;
-  readonly attempts: Set<Pick<Attempt, 'lose' | 'shutDown'>>;
+  readonly cleanups: Cleanups;
+  readonly survivors: Survivors;
+  readonly suspects: SuspectLane;
+  readonly attempts: Set<Pick<Attempt, 'taskId' | 'lose' | 'shutDown' | 'halt'>>;
   /** Set once `shutdown` has begun. */
   closing: RecoveryError | null;
+  /** What waits for its time, and must not once `shutdown` has begun. */
+  readonly pauses: Set<(closing: RecoveryError) => void>;
   /** Something hints at work: look for orphans soon. */
   kick(): void;
+  /** Something will be due then. */
+  wakeIn(delayMs: number): void;
 }
 
 /** How long a create or a claim stays valid, in ms: well within a lease, and long enough for one retry. */
@@ -70,6 +99,27 @@ export function notAfter(engine: Engine, partition: string): number {
 /** @throws `SHUT_DOWN` */
 export function assertOpen(engine: Engine): void {
   if (engine.closing !== null) throw engine.closing;
+}
+
+/** Waits, but not over the beginning of a shutdown. @throws `SHUT_DOWN` */
+export function pause(engine: Engine, delayMs: number): Promise<void> {
+  const { clock, pauses, closing } = engine;
+  if (closing !== null) return Promise.reject(closing);
+  return new Promise((resolve, reject) => {
+    const cancel = clock.schedule(
+      delayMs,
+      () => {
+        pauses.delete(stop);
+        resolve();
+      },
+      true,
+    );
+    const stop = (error: RecoveryError): void => {
+      cancel();
+      reject(error);
+    };
+    pauses.add(stop);
+  });
 }
 
 export function shutDownError(): RecoveryError {

@@ -72,6 +72,14 @@ export class Flights {
     };
   }
 
+  /** Rejects what waits for one task whose function was fenced off, and lets go of it. */
+  abandon(taskId: string, error: unknown): void {
+    const flight = this.#flights.get(taskId);
+    if (flight === undefined) return;
+    this.#abandon.get(flight)?.(error);
+    this.#close(flight);
+  }
+
   /** Rejects what still waits: a function that is deaf to its signal must not keep its callers for ever. */
   abandonAll(error: unknown): void {
     for (const flight of this.#flights.values()) this.#abandon.get(flight)?.(error);

@@ -15,7 +15,7 @@ import { itemsFailed, keysOf } from './item-keys.js';
 import type { FailedItem } from './item-keys.js';
 import { keepableText } from './steps.js';
 import type { PieceWorld } from './steps.js';
-import { isNotItsFault, storedErrorOf } from './task-errors.js';
+import { isNotItsFault } from './task-errors.js';
 
 /** What an item's function is told besides the item. */
 export interface ItemContext {
@@ -154,10 +154,16 @@ export class MapRun<T, R> {
       // A lease that was lost, a shutdown, a storage that is away: none is the item's failure.
       this.#world.assertUsable();
       if (isNotItsFault(thrown)) throw thrown;
-      const error = storedErrorOf(thrown, this.#world.limits.errorBytes);
+      const error = this.#world.errorOf(thrown);
       this.#slots[index] = { state: 'failed', error };
       this.#failed += 1;
-      return this.#hooks.keep(this.#name, this.#mark(), key, entries.failed(error), null);
+      return this.#hooks.keep(
+        this.#name,
+        this.#mark(),
+        key,
+        entries.failed(this.#seal(key, JSON.stringify(error))),
+        null,
+      );
     }
     // Also in a shutdown: it is done, and the lease is still ours.
     const { entry, refused } = this.#take(index, value);
@@ -172,7 +178,22 @@ export class MapRun<T, R> {
     const what = `item "${this.#keys[index]}" of map "${this.#name}"`;
     this.#slots[index] = { state: 'done', value: keepResults ? value : undefined };
     this.#done += 1;
-    return keepableText(value, keepResults, what, 'keepResults', this.#world.limits.resultBytes);
+    return keepableText(value, {
+      keep: keepResults,
+      what,
+      option: 'keepResults',
+      maxBytes: this.#world.limits.resultBytes,
+      seal: (text) => this.#seal(this.#keys[index] ?? '', text),
+    });
+  }
+
+  /** The place of an item's result, for a codec. */
+  #place(key: string): string {
+    return `item ${this.#name.length}:${this.#name} ${key}`;
+  }
+
+  #seal(key: string, text: string): string {
+    return this.#world.seal(text, this.#place(key));
   }
 
   #mark(): MapMark {
@@ -204,7 +225,9 @@ export class MapRun<T, R> {
   }
 
   #recalled(index: number, text: string | undefined): void {
-    const entry = decodeEntry(text, `item "${this.#keys[index]}" of map "${this.#name}"`);
+    const key = this.#keys[index] ?? '';
+    const open = (sealed: string): string => this.#world.open(sealed, this.#place(key));
+    const entry = decodeEntry(text, `item "${key}" of map "${this.#name}"`, open);
     if (entry === null || entry.state === 'failed' || entry.state === 'started') return;
     this.#done += 1;
     // Kept by this very function in an earlier attempt, or out of reach because JSON could not hold it.

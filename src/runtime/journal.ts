@@ -2,7 +2,7 @@
 import { checkSize, toJsonText } from '../domain/json.js';
 import type { Checkpoint } from '../domain/task.js';
 import { RecoveryError } from '../errors.js';
-import { checkpointOf } from '../state/checkpoint-store.js';
+import { checkpointOf, checkpointPlace, payloadOf } from '../state/checkpoint-store.js';
 import type { CheckpointText } from '../state/checkpoint-store.js';
 import type { LiveTask } from '../state/live-task.js';
 import type { RecordWriter } from '../state/record-writer.js';
@@ -11,6 +11,7 @@ import type { Fields } from '../storage/storage.js';
 import { checkCheckpoint, checkFields, checkPercent, checkText } from './context.js';
 import type { CheckpointInput } from './context.js';
 import type { Engine, Handler } from './engine.js';
+import type { Gate } from './gate.js';
 
 /** What an attempt resumes from. */
 export interface Resume {
@@ -26,7 +27,7 @@ export class Journal {
   readonly #handler: Handler;
   readonly #live: LiveTask;
   readonly #writer: RecordWriter;
-  readonly #assertUsable: () => void;
+  readonly #gate: Gate;
   /** Made with the first name: most tasks have none for long, and an empty set takes room, too. */
   #reached: Set<string> | null;
   /** The newest explicit checkpoint of an earlier attempt. */
@@ -36,20 +37,19 @@ export class Journal {
   #explicit: Checkpoint | null;
   #automaticAt: number;
 
-  /** `assertUsable` throws when the attempt is over. */
   constructor(
     engine: Engine,
     handler: Handler,
     live: LiveTask,
     writer: RecordWriter,
     resume: Resume,
-    assertUsable: () => void,
+    gate: Gate,
   ) {
     this.#engine = engine;
     this.#handler = handler;
     this.#live = live;
     this.#writer = writer;
-    this.#assertUsable = assertUsable;
+    this.#gate = gate;
     this.#reached = resume.reached.size === 0 ? null : new Set(resume.reached);
     this.resumedFrom = resume.explicit;
     this.#explicit = resume.explicit;
@@ -71,6 +71,16 @@ export class Journal {
     this.#automaticAt = 0;
   }
 
+  /** Puts what `migrate` made of it in the place of what was resumed from. */
+  migrated(checkpoint: Checkpoint): void {
+    const { recoverableData, databaseState, version } = checkpoint;
+    this.resumedFrom = checkpoint;
+    this.#explicit = checkpoint;
+    if (this.#lastAutomatic !== null) {
+      this.#lastAutomatic = { ...this.#lastAutomatic, recoverableData, databaseState, version };
+    }
+  }
+
   /** The newest checkpoint. Decoded on demand: most tasks never look. */
   last(): Checkpoint | null {
     if (this.#lastText !== null) {
@@ -81,7 +91,7 @@ export class Journal {
   }
 
   async progress(percent: number, step?: string, description?: string): Promise<void> {
-    this.#assertUsable();
+    this.#gate.assertWritable();
     checkPercent('percent', percent);
     checkText('step', step, 1_024);
     checkText('description', description, 1_024);
@@ -91,7 +101,10 @@ export class Journal {
       this.#live.progress(draft, percent, step ?? null, description ?? null, nowMs),
     );
     const every = this.#handler.checkpointFrequency;
-    if (every === null || Math.floor(percent / every) <= Math.floor(this.#automaticAt / every)) return;
+    if (every === null || Math.floor(percent / every) <= Math.floor(this.#automaticAt / every)) {
+      this.#gate.assertUsable();
+      return;
+    }
     this.#automaticAt = percent;
     const explicit = this.last()?.automatic === true ? this.#explicit : this.last();
     await this.#writer.write((draft) => this.#live.automaticCheckpoint(draft, percent, step ?? null, nowMs));
@@ -104,11 +117,14 @@ export class Journal {
       recoverableData: explicit?.recoverableData ?? null,
       databaseState: explicit?.databaseState ?? null,
       createdAtMs: nowMs,
+      version: explicit?.version ?? this.#handler.version,
     };
+    this.#gate.assertUsable();
   }
 
+  /** In a shutdown it is still made: what it says is done, and then the task yields. */
   async checkpoint(written: CheckpointInput): Promise<void> {
-    this.#assertUsable();
+    this.#gate.assertWritable();
     checkFields(written);
     // Each is read once: a getter may say something else the second time.
     const { name, progressPercent, stepDescription, recoverableData, databaseState } = written;
@@ -133,12 +149,17 @@ export class Journal {
       dataText,
       stateText,
       createdAtMs: this.#engine.store.estimatedNowMs(this.#writer.partition, nowHereMs),
+      version: this.#handler.version,
     };
+    const { payloads } = this.#engine.store;
+    const sealed = payloads.encoded
+      ? payloads.seal(`{${payloadOf(checkpoint)}}`, this.#live.start.taskId, checkpointPlace(checkpoint.seq))
+      : null;
     this.movedMs = nowHereMs;
     this.#automaticAt = progressPercent;
     let event: Fields | null = null;
     const nowMs = await this.#writer.write((draft) => {
-      this.#live.checkpoint(draft, checkpoint);
+      this.#live.checkpoint(draft, checkpoint, sealed);
       if (this.#engine.settings.checkpointEvents) {
         event = this.#live.event(draft, 'checkpoint_created', {
           checkpoint: name,
@@ -150,5 +171,6 @@ export class Journal {
     this.#lastText = checkpoint;
     this.#lastAutomatic = null;
     if (event !== null) this.#engine.emitter.emit(localEvent(event, nowMs));
+    this.#gate.assertUsable();
   }
 }

@@ -19,5 +19,5 @@ export async function keptResult(
     text = records[0]?.get('data') ?? null;
   }
   if (text === null) throw new RecoveryError('CORRUPT_RECORD', `The result of task "${taskId}" is gone.`);
-  return fromJsonText(text, `the result of task "${taskId}"`);
+  return fromJsonText(store.payloads.open(text, taskId, 'result'), `the result of task "${taskId}"`);
 }

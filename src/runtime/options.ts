@@ -12,7 +12,8 @@ import {
 } from '../domain/check-options.js';
 import type { Check } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
-import type { CrashBudget, RecoveryStrategy, TaskSnapshot, ValidationAnswer } from '../domain/task.js';
+import type { PayloadCodec } from '../domain/codec.js';
+import type { CrashBudget, RecoveryStrategy, StoredError } from '../domain/task.js';
 import { messageOf } from '../errors.js';
 import { KEPT_CRASHES } from '../state/transitions.js';
 import type { Storage } from '../storage/storage.js';
@@ -31,6 +32,8 @@ export interface Limits {
   readonly checkpointNames?: number;
   /** Steps and maps in one task. Default 10,000. */
   readonly stepNames?: number;
+  /** What `userContext` gives. Default 4 KiB: it is read with the task each time. */
+  readonly userContextBytes?: number;
 }
 
 /** Options of `createRecovery`. */
@@ -60,6 +63,16 @@ export interface RecoveryOptions {
   /** Crashes, within a window, that make a task a dead letter. A plain number counts within 72 h. Default 3 in 72 h. */
   readonly maxCrashes?: number | CrashBudget;
   readonly limits?: Limits;
+  /**
+   * Encodes what users store (inputs, results, checkpoints, steps, items, user context) before it goes to the storage:
+   * `aesGcmCodec`, `gzipCodec`, or your own. Ids, names, progress texts and errors stay readable.
+   */
+  readonly codec?: PayloadCodec;
+  /**
+   * Takes out of an error what must not be stored, before it is. When it throws, only that there was an error is kept.
+   * @example redact: ({ name, message, code }) => ({ name, message: message.replace(/\d{12,}/g, '***'), code })
+   */
+  readonly redact?: (error: StoredError) => StoredError;
   /** Your own health checks for the first phase of start: what throws, or takes over 5 s, fails it. */
   readonly checks?: Readonly<Record<string, () => unknown>>;
   /** Events that cost a write of their own and are therefore off by default. */
@@ -68,45 +81,6 @@ export interface RecoveryOptions {
   readonly clock?: Clock;
   /** For tests only: where chance comes from. */
   readonly random?: RandomSource;
-}
-
-/** Options of `withRecovery`. */
-export interface TaskOptions<A extends unknown[], R = unknown> {
-  /** Under this name the function is found again after a restart. One function a name in a Recovery. */
-  readonly name: string;
-  /** The id of the task for given arguments. Default: random, so that every call is a new task. */
-  readonly taskId?: (...args: A) => string;
-  /** 0 to 10; higher ones are recovered first. Default 0. */
-  readonly priority?: number;
-  /** An automatic checkpoint whenever the progress passes a multiple of this, in percent. Default: none. */
-  readonly checkpointFrequency?: number;
-  /**
-   * When the id is running already: wait for it, or reject. Default: join in this process, reject elsewhere. A task
-   * that awaits its own id waits for ever.
-   */
-  readonly ifRunning?: 'reject' | 'join';
-  /** `never`: it is not taken back by itself, only by a call with its id. Default `auto`. */
-  readonly recovery?: 'auto' | 'never';
-  /**
-   * Asked above 95 % of progress, before a nearly finished task is resumed: is it in fact done? When it throws, or
-   * gives no valid answer, an `alert` of kind `validate_failed` tells so and the task is resumed.
-   */
-  readonly validate?: (
-    snapshot: TaskSnapshot,
-  ) => ValidationAnswer<NoInfer<R>> | Promise<ValidationAnswer<NoInfer<R>>>;
-  /**
-   * Asked by a later attempt about a map of which the storage knows nothing: which items are done in fact, with their
-   * results? Answer from files on disk or rows in a table; null when you don't know.
-   */
-  readonly discover?: (
-    map: string,
-    keys: readonly string[],
-    ...args: A
-  ) => ReadonlyMap<string, unknown> | null | Promise<ReadonlyMap<string, unknown> | null>;
-  /** As in `RecoveryOptions`, for this task. */
-  readonly maxCrashes?: number | CrashBudget;
-  /** As in `RecoveryOptions`, for this task. */
-  readonly strategies?: readonly RecoveryStrategy[];
 }
 
 /** All options of a Recovery, with the defaults filled in. */
@@ -122,10 +96,11 @@ export interface Settings {
   readonly checks: ReadonlyMap<string, () => unknown>;
   readonly checkpointEvents: boolean;
   readonly itemEvents: boolean;
+  readonly redact: ((error: StoredError) => StoredError) | null;
 }
 
 const MIB = 1024 * 1024;
-const WEEK_MS = 7 * 24 * 3_600_000;
+export const WEEK_MS = 7 * 24 * 3_600_000;
 const CRASH_WINDOW_MS = 72 * 3_600_000;
 const DEFAULT_LIMITS: Required<Limits> = {
   inputBytes: MIB,
@@ -134,9 +109,10 @@ const DEFAULT_LIMITS: Required<Limits> = {
   errorBytes: 8 * 1024,
   checkpointNames: 10_000,
   stepNames: 10_000,
+  userContextBytes: 4 * 1024,
 };
 
-const isId: Check = (value) => {
+export const isId: Check = (value) => {
   try {
     checkId('', value);
     return null;
@@ -145,7 +121,7 @@ const isId: Check = (value) => {
   }
 };
 
-const isBudget: Check = (value) => {
+export const isBudget: Check = (value) => {
   if (typeof value === 'number') return number(1, KEPT_CRASHES)(value);
   if (!isObject(value)) return 'must be a number or { count, windowMs }';
   const { count, windowMs, ...rest } = value;
@@ -173,7 +149,7 @@ const areChecks: Check = (value) =>
     ? null
     : 'must be an object of named functions';
 
-const areStrategies: Check = (value) =>
+export const areStrategies: Check = (value) =>
   Array.isArray(value) && value.length === 0 ? 'must not be empty' : listOf(hasMethods('decide'))(value);
 
 const RECOVERY_CHECKS = {
@@ -187,26 +163,16 @@ const RECOVERY_CHECKS = {
   strategies: areStrategies,
   maxCrashes: isBudget,
   limits: isLimits,
+  codec: hasMethods('encode', 'decode'),
+  redact: isFunction,
   checks: areChecks,
   optionalEvents: listOf(oneOf('checkpoint_created', 'item_completed')),
   clock: hasMethods('wallMs', 'monotonicMs', 'schedule', 'defer'),
   random: hasMethods('nonce', 'fraction'),
 };
 
-const TASK_CHECKS = {
-  name: isId,
-  taskId: isFunction,
-  priority: number(0, 10),
-  checkpointFrequency: number(1, 100, false),
-  ifRunning: oneOf('reject', 'join'),
-  recovery: oneOf('auto', 'never'),
-  validate: isFunction,
-  discover: isFunction,
-  maxCrashes: isBudget,
-  strategies: areStrategies,
-};
-
-function budget(given: number | CrashBudget | undefined, fallback: CrashBudget): CrashBudget {
+/** A crash budget as it was given, or the fallback. */
+export function budgetOf(given: number | CrashBudget | undefined, fallback: CrashBudget): CrashBudget {
   if (given === undefined) return fallback;
   return typeof given === 'number' ? { count: given, windowMs: CRASH_WINDOW_MS } : given;
 }
@@ -227,21 +193,11 @@ export function settingsOf(options: RecoveryOptions): Settings {
     sweepIntervalMs: options.sweepIntervalMs ?? 30_000,
     stuckAfterMs: options.stuckAfterMs ?? 30 * 60_000,
     concurrency: options.concurrency ?? 10,
-    crashBudget: budget(options.maxCrashes, { count: 3, windowMs: CRASH_WINDOW_MS }),
+    crashBudget: budgetOf(options.maxCrashes, { count: 3, windowMs: CRASH_WINDOW_MS }),
     limits: limitsOf(options.limits),
     checks: new Map(Object.entries(options.checks ?? {})),
     checkpointEvents: options.optionalEvents?.includes('checkpoint_created') ?? false,
     itemEvents: options.optionalEvents?.includes('item_completed') ?? false,
+    redact: options.redact ?? null,
   };
-}
-
-/** @throws `INVALID_OPTION` */
-export function checkTaskOptions(options: unknown): void {
-  const name = isObject(options) && typeof options['name'] === 'string' ? ` of "${options['name']}"` : '';
-  checkOptions(`the task options${name}`, options, TASK_CHECKS, ['name']);
-}
-
-/** The crash budget of one task. */
-export function budgetOf(given: number | CrashBudget | undefined, settings: Settings): CrashBudget {
-  return budget(given, settings.crashBudget);
 }

@@ -10,14 +10,21 @@ import { indexes, keys } from '../state/keys.js';
 import type { Store } from '../state/store.js';
 import type { StoredRecord } from '../storage/storage.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
-import { isCorruption } from './claims.js';
+import { isCorruption } from './snapshot.js';
 import type { Engine } from './engine.js';
 import { isProvablyDead } from './identity.js';
 import type { ProcessIdentity, ProcessTable } from './identity.js';
 
+/** How a task came to be free to take. */
+export interface Freed {
+  readonly cause: OrphanCause;
+  /** How many suspects its owner had on trial, as that one's record says. */
+  readonly ownerSuspects: number;
+}
+
 /** Something found: an orphan, or a record that can't be read. */
 export type Candidate =
-  | { readonly kind: 'orphan'; readonly head: Head; readonly cause: OrphanCause }
+  | ({ readonly kind: 'orphan'; readonly head: Head } & Freed)
   /** A dead worker's, whose name has no function here: left for somebody else, but told. */
   | { readonly kind: 'unhandled'; readonly head: Head }
   | {
@@ -34,6 +41,8 @@ export interface DeadWorker {
   readonly token: string | null;
   /** Null: only long silent. What it still holds, if anything, is a matter for the leases. */
   readonly cause: OrphanCause | null;
+  /** How many suspects it had on trial. */
+  readonly suspects: number;
 }
 
 /** A silent worker's record is forgotten after this long, in ms, when it holds nothing. */
@@ -88,6 +97,19 @@ async function readWorkers(store: Store, ids: readonly string[]): Promise<readon
   }
 }
 
+/** As a candidate, before it is known what its owner had on trial. */
+type Found =
+  | Exclude<Candidate, { kind: 'orphan' }>
+  | { readonly kind: 'orphan'; readonly head: Head; readonly cause: OrphanCause };
+
+/** This process itself: what it holds without running it. */
+const OWN = { token: null, cause: 'own', suspects: 0 } as const;
+
+function suspectsOf(record: StoredRecord | null): number {
+  const count = Number(record?.get('suspects') ?? 0);
+  return Number.isSafeInteger(count) && count > 0 ? count : 0;
+}
+
 export class OrphanFinder {
   readonly #engine: Engine;
   readonly #table: ProcessTable;
@@ -115,7 +137,8 @@ export class OrphanFinder {
         const record = records[index] ?? null;
         const cause = record === null ? null : this.#judge(record, planning);
         if (cause === null && score > page.nowMs - FORGET_AFTER_MS) continue;
-        dead.push({ incarnation: id, token: record?.get(TOKEN_FIELD) ?? null, cause });
+        const token = record?.get(TOKEN_FIELD) ?? null;
+        dead.push({ incarnation: id, token, cause, suspects: suspectsOf(record) });
       }
     }
     return dead;
@@ -132,14 +155,17 @@ export class OrphanFinder {
   ): AsyncGenerator<Candidate[]> {
     const { store, worker } = this.#engine;
     const owners = dead.filter(({ cause }) => cause !== null);
-    if (worker.mayHoldLost) owners.push({ incarnation: worker.incarnation, token: null, cause: 'own' });
+    if (worker.mayHoldLost) owners.push({ ...OWN, incarnation: worker.incarnation });
+    const trials = new Map<string, number>();
     for (const partition of store.partitions) {
-      for (const { incarnation, cause } of owners) {
+      for (const { incarnation, cause, suspects } of owners) {
+        trials.set(incarnation, suspects);
         for await (const page of store.pages(partition, indexes.held(incarnation))) {
           const ids = page.entries.map(({ id }) => id);
-          yield await this.#orphans(names, partition, ids, incarnation, null, (head) =>
+          const found = await this.#orphans(names, partition, ids, incarnation, null, (head) =>
             head.task.owner === incarnation ? cause : null,
           );
+          yield await this.#withTrials(found, trials);
         }
       }
       if (!judgeLeases) continue;
@@ -147,27 +173,43 @@ export class OrphanFinder {
         const expired = { to: { fromNow: 0 } };
         for await (const page of store.pages(partition, indexes.inState('processing', name), expired)) {
           const ids = page.entries.map(({ id }) => id);
-          yield await this.#orphans(names, partition, ids, null, name, (head) => {
+          const found = await this.#orphans(names, partition, ids, null, name, (head) => {
             if ((head.task.leaseUntilMs ?? Infinity) > page.nowMs) return null;
             return head.task.owner === worker.incarnation ? 'own' : 'lease_over';
           });
+          yield await this.#withTrials(found, trials);
         }
       }
     }
   }
 
   /** How the owner of a single task is known to be gone; null while it may be alive. */
-  async causeOf(head: Head, nowMs: number): Promise<OrphanCause | null> {
+  async freed(head: Head, nowMs: number): Promise<Freed | null> {
     const { store, worker } = this.#engine;
     const { owner, leaseUntilMs, status } = head.task;
-    if (status === 'orphaned') return head.task.orphanCause ?? 'lease_over';
-    if (status === 'failed') return 'retried';
+    if (status === 'orphaned') return { cause: head.task.orphanCause ?? 'lease_over', ownerSuspects: 0 };
+    if (status === 'failed') return { cause: 'retried', ownerSuspects: 0 };
     if (status !== 'processing') return null;
-    if (owner === worker.incarnation) return 'own';
-    if ((leaseUntilMs ?? 0) <= nowMs) return 'lease_over';
-    if (owner === null) return null;
-    const [record] = await readWorkers(store, [owner]);
-    return record ? this.#judge(record) : null;
+    if (owner === worker.incarnation) return { cause: 'own', ownerSuspects: 0 };
+    const [record = null] = owner === null ? [] : await readWorkers(store, [owner]);
+    const over = (leaseUntilMs ?? 0) <= nowMs;
+    const cause = over ? 'lease_over' : record && this.#judge(record);
+    return cause === null ? null : { cause, ownerSuspects: suspectsOf(record) };
+  }
+
+  /** Says of each orphan how many suspects its owner had on trial; reads each owner's record once. */
+  async #withTrials(found: readonly Found[], trials: Map<string, number>): Promise<Candidate[]> {
+    const owners = new Set(
+      found.flatMap((each) => (each.kind === 'orphan' ? (each.head.task.owner ?? []) : [])),
+    );
+    const unknown = [...owners].filter((owner) => !trials.has(owner));
+    if (unknown.length > 0) {
+      const records = await readWorkers(this.#engine.store, unknown);
+      for (const [index, owner] of unknown.entries()) trials.set(owner, suspectsOf(records[index] ?? null));
+    }
+    return found.map((each) =>
+      each.kind === 'orphan' ? { ...each, ownerSuspects: trials.get(each.head.task.owner ?? '') ?? 0 } : each,
+    );
   }
 
   #judge(record: StoredRecord, planning = false): OrphanCause | null {
@@ -186,11 +228,11 @@ export class OrphanFinder {
     owner: string | null,
     name: string | null,
     judge: (head: Head) => OrphanCause | null,
-  ): Promise<Candidate[]> {
+  ): Promise<Found[]> {
     // What this process is running, starting or claiming at this moment is never adopted.
     const foreign = ids.filter((id) => !this.#engine.flights.has(id));
     const heads = await readHeads(this.#engine.store, partition, foreign);
-    return foreign.flatMap((taskId, index): Candidate[] => {
+    return foreign.flatMap((taskId, index): Found[] => {
       // It may have taken off while it was read: then the head is that of the live attempt.
       if (this.#engine.flights.has(taskId)) return [];
       const head = heads[index] ?? null;

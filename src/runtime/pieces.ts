@@ -12,9 +12,11 @@ import { MapRun } from './items.js';
 import type { MapItems } from './context.js';
 import type { Engine } from './engine.js';
 import type { DoneItem, ItemContext, MapHooks, MapOptions } from './items.js';
+import type { Gate } from './gate.js';
 import type { Journal } from './journal.js';
 import { runStep } from './steps.js';
 import type { PieceWorld, StepOptions } from './steps.js';
+import { storedErrorOf } from './task-errors.js';
 
 /** The same for every attempt of a task, and for no other task, one deleted and made anew under its id included. */
 function idempotencyKeyOf(namespace: string, taskId: string, origin: number, name: string): string {
@@ -33,15 +35,13 @@ export interface PieceParts {
   readonly taskName: string;
   readonly live: LiveTask;
   readonly writer: RecordWriter;
-  readonly journal: Journal;
+  readonly attempt: { readonly journal: Journal; readonly gate: Gate };
   readonly kept: KeptPieces;
   readonly discover: DiscoverHook | null;
-  readonly signal: () => AbortSignal;
-  readonly assertUsable: () => void;
 }
 
 export function piecesOf(parts: PieceParts): Pieces {
-  const { engine, live, writer, journal, kept, discover, assertUsable } = parts;
+  const { engine, live, writer, attempt, kept, discover } = parts;
   const { settings, store, clock, emitter } = engine;
   const { taskId } = live.start;
   const world: PieceWorld = {
@@ -50,12 +50,15 @@ export function piecesOf(parts: PieceParts): Pieces {
     kept,
     limits: settings.limits,
     live,
-    signal: parts.signal,
-    assertUsable,
+    signal: () => attempt.gate.signal(),
+    assertUsable: () => attempt.gate.assertUsable(),
     idempotencyKey: (name) => idempotencyKeyOf(settings.namespace, taskId, kept.origin, name),
+    seal: (text, place) => store.payloads.seal(text, taskId, place),
+    open: (stored, place) => store.payloads.open(stored, taskId, place),
+    errorOf: (thrown) => storedErrorOf(thrown, settings),
     read: async (key, fields) => (await store.read(writer.partition, [key], fields)).records[0] ?? null,
     write: (change) => {
-      journal.movedMs = clock.monotonicMs();
+      attempt.journal.movedMs = clock.monotonicMs();
       return writer.write(change);
     },
     nowMs: () => clock.monotonicMs(),

@@ -3,74 +3,49 @@
  * as many at once as there are slots, and run them. Start, sweeps and `recover()` all use this.
  */
 import { isRecoveryError, kindOf, messageOf } from '../errors.js';
-import type { OrphanCause, Plan } from '../domain/task.js';
 import { log } from '../log.js';
-import { indexes } from '../state/keys.js';
-import { orphanBatch, quarantineBatch } from '../state/transitions.js';
-import type { Outcome } from '../storage/storage.js';
+import { isSpent, isSuspect, recentCrashes } from '../recovery/strategies.js';
+import type { Head } from '../state/head.js';
 import { claim } from './claims.js';
+import type { ClaimResult } from './claims.js';
 import { deferred } from './deferred.js';
-import type { Engine } from './engine.js';
-import { notAfter } from './engine.js';
+import { isWanted } from './discovery.js';
+import type { Discovery, PassFilter } from './discovery.js';
+import type { Engine, Handler } from './engine.js';
+import type { OwnFlight } from './flights.js';
 import { readHeads } from './orphans.js';
-import type { Candidate, DeadWorker, OrphanFinder } from './orphans.js';
 import { queueOrder } from './recovery-queue.js';
 import type { Queued } from './recovery-queue.js';
 import { outcomeOf } from './report.js';
 import type { ReportBuilder } from './report.js';
 import type { Slots } from './slots.js';
-import { removalOf } from './worker.js';
+import type { Starter } from './starter.js';
+import { mostTogether, nextTrial } from './suspects.js';
+import type { Suspect } from './suspects.js';
 
-/** An orphan that no function is registered for here. */
-export interface Unhandled {
-  readonly taskId: string;
-  readonly name: string;
-  readonly reason: string;
+type Running = Extract<ClaimResult, { kind: 'started' }> & { readonly ended: Promise<unknown> };
+
+/** One pass, with what it needs at every task. */
+interface Pass {
+  readonly filter: PassFilter;
+  readonly report: ReportBuilder;
+  readonly slots: Slots;
+  /** What was put aside: suspects run apart from the others. */
+  readonly suspects: Suspect<Queued>[];
 }
 
-export function unhandledOf({ taskId, name }: { readonly taskId: string; readonly name: string }): Unhandled {
-  const reason = `NO_HANDLER: no function is registered under "${name}" here; it is left for a worker that has one.`;
-  return { taskId, name, reason };
-}
-
-/** What a pass is restricted to. */
-export interface PassFilter {
-  readonly names?: readonly string[];
-  readonly taskIds?: ReadonlySet<string>;
-}
-
-/** How many tasks without a handler a report names, a task name. */
-const UNHANDLED_LISTED = 100;
+/** Suspects put aside in a pass; the next one gets to more. */
+const MOST_SUSPECTS = 1_000;
 
 export class Recoverer {
   readonly #engine: Engine;
-  readonly #finder: OrphanFinder;
+  readonly #discovery: Discovery;
+  readonly #starter: Starter;
 
-  constructor(engine: Engine, finder: OrphanFinder) {
+  constructor(engine: Engine, discovery: Discovery, starter: Starter) {
     this.#engine = engine;
-    this.#finder = finder;
-  }
-
-  /** Finds orphans and queues them; returns how many. */
-  async discover(filter: PassFilter, report: ReportBuilder, judgeLeases: boolean): Promise<void> {
-    const names = this.namesOf(filter);
-    const dead = await this.#finder.deadWorkers();
-    const unhandled = new Map<string, Unhandled>();
-    for await (const candidates of this.#finder.find(names, dead, judgeLeases)) {
-      const queued: Promise<boolean>[] = [];
-      for (const each of candidates) {
-        if (each.kind === 'corrupt') queued.push(this.#enqueue(each));
-        else if (!isWanted(filter, each.head.task.taskId)) continue;
-        else if (each.kind === 'orphan') queued.push(this.#enqueue(each));
-        else unhandled.set(each.head.task.taskId, unhandledOf(each.head.task));
-      }
-      await Promise.all(queued);
-      log.recovery('%d candidates put into the recovery queue', queued.length);
-    }
-    for (const name of names) report.stuck(await this.#engine.store.count(indexes.stuck(name)));
-    for await (const each of this.unhandled(filter)) unhandled.set(each.taskId, each);
-    for (const each of unhandled.values()) report.add({ ...each, decision: 'skip', outcome: 'skipped' });
-    await this.#forget(dead);
+    this.#discovery = discovery;
+    this.#starter = starter;
   }
 
   /**
@@ -83,13 +58,19 @@ export class Recoverer {
     slots: Slots,
     underWay: () => void,
   ): Promise<{ ended: Promise<unknown> }> {
+    const pass: Pass = { filter, report, slots, suspects: [] };
     const running = new Set<Promise<void>>();
     const claiming = new Set<Promise<void>>();
     const settled = async (): Promise<void> => {
       await Promise.all(claiming);
       underWay();
     };
-    for await (const queued of queueOrder(this.#engine.store, this.namesOf(filter))) {
+    let nextMs = Infinity;
+    const order = queueOrder(this.#engine.store, this.#discovery.namesOf(filter), (count, dueInMs) => {
+      report.deferred(count);
+      nextMs = Math.min(nextMs, dueInMs);
+    });
+    for await (const queued of order) {
       if (this.#engine.closing !== null) break;
       if (!isWanted(filter, queued.taskId)) continue;
       if (slots.exhausted) void settled();
@@ -101,67 +82,70 @@ export class Recoverer {
       const started = deferred<void>();
       claiming.add(started.promise);
       void started.promise.then(() => claiming.delete(started.promise));
-      const run = this.#recover(queued, report, started.resolve).finally(() => {
+      const run = this.#recover(queued, pass, started.resolve).finally(() => {
         slots.release();
         running.delete(run);
       });
       running.add(run);
     }
     await settled();
-    return { ended: Promise.all(running) };
+    if (nextMs < Infinity) this.#engine.wakeIn(nextMs);
+    return { ended: Promise.all([...running, this.#trials(pass)]) };
   }
 
-  /** The names this process looks at. */
-  namesOf(filter: PassFilter): Set<string> {
-    const names = new Set<string>();
-    for (const handler of this.#engine.handlers.values()) {
-      if (handler.recoverable && (filter.names?.includes(handler.name) ?? true)) names.add(handler.name);
+  /** Runs the suspects, a part at a time; the next part when the last one has ended or been cleared. */
+  async #trials(pass: Pass): Promise<void> {
+    const { suspects: lane } = this.#engine;
+    let waiting = pass.suspects;
+    if (waiting.length === 0) return;
+    if (lane.busy) {
+      // Another pass is at it. This one finds what is left when it looks again.
+      pass.report.deferred(waiting.length);
+      return;
     }
-    return names;
-  }
-
-  async #enqueue(candidate: Exclude<Candidate, { kind: 'unhandled' }>): Promise<boolean> {
-    if (candidate.kind === 'corrupt') {
-      await this.#quarantine(candidate.taskId, candidate.name, candidate.owner, candidate.error.message);
-      return false;
-    }
-    const { store, queue, random } = this.#engine;
-    const { head, cause } = candidate;
-    const partition = store.partitionOf(head.task.taskId);
-    const batch = orphanBatch(head, cause, random.nonce(), notAfter(this.#engine, partition));
-    const { outcome } = await queue.commit(partition, batch);
-    return outcome.status === 'applied' || outcome.status === 'duplicate';
-  }
-
-  async #quarantine(
-    taskId: string,
-    name: string | null,
-    owner: string | null,
-    reason: string,
-  ): Promise<void> {
-    const { store, queue, random, emitter } = this.#engine;
-    const partition = store.partitionOf(taskId);
-    const task = { taskId, name: name ?? 'unknown', owner, reason: reason.slice(0, 1_000) };
-    const put = async (expect: string | null): Promise<Outcome> => {
-      const batch = quarantineBatch(task, random.nonce(), notAfter(this.#engine, partition), expect);
-      return (await queue.commit(partition, batch)).outcome;
-    };
-    const outcome = await put(null);
-    if (outcome.status === 'conflict') await put(outcome.current);
-    emitter.alert('corrupt_record', { task_id: taskId, reason: task.reason });
-  }
-
-  async #recover(queued: Queued, report: ReportBuilder, started: () => void): Promise<void> {
-    const { taskId, name } = queued;
+    lane.busy = true;
     try {
-      const result = await this.#start(queued, report);
+      while (waiting.length > 0 && this.#engine.closing === null) {
+        const chosen = new Set(nextTrial(waiting));
+        waiting = waiting.filter(({ task }) => !chosen.has(task));
+        await lane.expect(chosen.size);
+        await Promise.all([...chosen].map((queued) => this.#trial(queued, pass)));
+      }
+    } catch (error) {
+      log.recovery('a trial of suspects failed: %s', kindOf(error));
+    } finally {
+      lane.busy = false;
+    }
+  }
+
+  /** Resolves when the suspect has ended or been cleared. */
+  async #trial(queued: Queued, pass: Pass): Promise<void> {
+    await pass.slots.acquire();
+    const passed = deferred<void>();
+    void this.#recover(queued, pass, () => {}, passed.resolve).finally(() => {
+      pass.slots.release();
+      passed.resolve();
+    });
+    await passed.promise;
+  }
+
+  async #recover(queued: Queued, pass: Pass, started: () => void, passed?: () => void): Promise<void> {
+    const { taskId, name } = queued;
+    const { report } = pass;
+    try {
+      const found = await this.#start(queued, pass, passed !== undefined);
       started();
-      if (result === null) return;
-      const { plan, promise } = result;
-      const base = { taskId, name, decision: plan.action, reason: plan.reason };
-      await promise.then(
-        () => report.add({ ...base, outcome: 'completed' }),
-        (thrown: unknown) => report.add({ ...base, ...outcomeOf(thrown) }),
+      if (found === null) return;
+      const { plan, attempt } = found;
+      if (passed !== undefined) void found.passed.then(passed);
+      const told = { taskId, name, decision: plan.action, reason: plan.reason };
+      await found.ended.then(
+        () => report.add({ ...told, items: attempt.items, outcome: 'completed' }),
+        (thrown: unknown) => {
+          const outcome =
+            attempt.retryInMs === null ? outcomeOf(thrown) : { ...outcomeOf(thrown), ...DEFERRED };
+          report.add({ ...told, items: attempt.items, ...outcome });
+        },
       );
     } catch (error) {
       log.recovery('recovering %s failed: %s', taskId, kindOf(error));
@@ -179,9 +163,10 @@ export class Recoverer {
   }
 
   async #start(
-    { partition, taskId, name }: Queued,
-    report: ReportBuilder,
-  ): Promise<{ plan: Plan; promise: Promise<unknown> } | null> {
+    { partition, taskId, name, score }: Queued,
+    { report, suspects }: Pass,
+    onTrial: boolean,
+  ): Promise<Running | null> {
     const { flights, handlers, store } = this.#engine;
     const handler = handlers.get(name);
     if (handler === undefined || flights.has(taskId)) return null;
@@ -193,61 +178,47 @@ export class Recoverer {
         own.lost();
         return null;
       }
-      report.discovered(1);
-      const cause: OrphanCause = head.task.orphanCause ?? 'lease_over';
-      const claimed = await claim(this.#engine, handler, head, cause);
-      if (claimed.kind !== 'started') {
+      if (!onTrial && this.#isSuspect(handler, head)) {
         own.lost();
-        if (claimed.kind === 'lost') return null;
-        const outcome = claimed.kind === 'skipped' ? 'skipped' : 'dead_letter';
-        report.add({ taskId, name, decision: claimed.plan.action, reason: claimed.plan.reason, outcome });
+        const together = mostTogether(head.task.crashes);
+        if (suspects.length < MOST_SUSPECTS)
+          suspects.push({ task: { partition, taskId, name, score }, together });
         return null;
       }
-      own.flight.inputText = claimed.inputText;
-      own.won(claimed.result);
-      report.started();
-      return { plan: claimed.plan, promise: claimed.result };
+      return await this.#claim(handler, head, own, report);
     } catch (error) {
       own.lost();
       // Not for a refused write: a claim writes to what all tasks share, and that is not this task's fault.
       if (!isRecoveryError(error, 'CORRUPT_RECORD')) throw error;
-      await this.#quarantine(taskId, name, null, error.message);
+      await this.#discovery.quarantine(taskId, name, null, error.message);
       return null;
     }
   }
 
-  /**
-   * Orphans whose name has no function here: the first {@link UNHANDLED_LISTED} a name, partition and state.
-   */
-  async *unhandled(filter: PassFilter): AsyncGenerator<Unhandled> {
-    const { store, tasks, handlers } = this.#engine;
-    for (const name of await tasks.names()) {
-      if (handlers.has(name) || !(filter.names?.includes(name) ?? true)) continue;
-      for (const partition of store.partitions) {
-        const [running, queued] = await Promise.all([
-          store.range(partition, indexes.inState('processing', name), {
-            to: { fromNow: 0 },
-            limit: UNHANDLED_LISTED,
-          }),
-          store.range(partition, indexes.inState('orphaned', name), { limit: UNHANDLED_LISTED }),
-        ]);
-        for (const { id } of [...running.entries, ...queued.entries]) {
-          if (isWanted(filter, id)) yield unhandledOf({ taskId: id, name });
-        }
-      }
+  async #claim(handler: Handler, head: Head, own: OwnFlight, report: ReportBuilder): Promise<Running | null> {
+    const { taskId, name, items, orphanCause } = head.task;
+    report.discovered(1);
+    const claimed = await claim(this.#engine, handler, head, orphanCause ?? 'lease_over');
+    if (claimed.kind !== 'started') {
+      own.lost();
+      if (claimed.kind === 'lost') return null;
+      const { plan, kind: outcome } = claimed;
+      report.add({ taskId, name, decision: plan.action, reason: plan.reason, outcome, items });
+      return null;
     }
+    own.flight.inputText = claimed.inputText;
+    own.won(this.#starter.follow(handler, taskId, claimed));
+    report.started();
+    // Whichever comes first: its end, or that it was fenced off without one.
+    return { ...claimed, ended: Promise.race([claimed.result, own.flight.result]) };
   }
 
-  /** Takes the records of dead workers away once they hold nothing. */
-  async #forget(dead: readonly DeadWorker[]): Promise<void> {
-    const { store, queue } = this.#engine;
-    for (const { incarnation, token } of dead) {
-      if (token === null || (await store.count(indexes.held(incarnation))) > 0) continue;
-      await queue.commit(store.home, removalOf(incarnation, token, notAfter(this.#engine, store.home)));
-    }
+  /** Whether it has to be tried apart from the others. One that is to be given up needs no trial. */
+  #isSuspect({ crashBudget }: Handler, { task }: Head): boolean {
+    const nowMs = this.#engine.store.estimatedNowMs(this.#engine.store.partitionOf(task.taskId));
+    const recent = recentCrashes(task.crashes, crashBudget, nowMs);
+    return isSuspect(recent) && !isSpent(recent, crashBudget);
   }
 }
 
-function isWanted({ taskIds }: PassFilter, taskId: string): boolean {
-  return taskIds === undefined || taskIds.has(taskId);
-}
+const DEFERRED = { outcome: 'deferred' } as const;

@@ -8,8 +8,12 @@ export interface TaskReport {
   readonly name: string;
   readonly decision: RecoveryAction;
   readonly reason: string;
-  /** `skipped`: nothing was done; `lost`: another worker was faster, or took it over; `released`: given back. */
-  readonly outcome: 'completed' | 'failed' | 'dead_letter' | 'released' | 'lost' | 'skipped';
+  /**
+   * `skipped`: nothing was done; `deferred`: it failed and is tried again later; `released`: given back; `lost`: another
+   * worker was faster, or took it over.
+   */
+  readonly outcome:
+    'completed' | 'failed' | 'cancelled' | 'dead_letter' | 'deferred' | 'released' | 'lost' | 'skipped';
   /** Items that the task has kept and has in all; null where it has none. */
   readonly items: { readonly done: number; readonly total: number } | null;
   readonly error: string | null;
@@ -27,7 +31,7 @@ export interface RecoveryReport {
   /** Of those, ended as failed. */
   readonly failed: number;
   readonly skipped: number;
-  /** Left in the recovery queue for later. */
+  /** Left in the recovery queue for later: by backoff, or behind other suspects on trial. */
   readonly deferred: number;
   readonly deadLettered: number;
   /** Running tasks, anywhere, without progress for `stuckAfterMs`. They are reported, never taken. */
@@ -48,6 +52,7 @@ export class ReportBuilder {
   #deadLettered = 0;
   #discovered = 0;
   #stuck = 0;
+  #deferred = 0;
 
   constructor(startedMs: number) {
     this.#startedMs = startedMs;
@@ -61,15 +66,22 @@ export class ReportBuilder {
     this.#stuck += count;
   }
 
+  deferred(count: number): void {
+    this.#deferred += count;
+  }
+
   started(): void {
     this.#recovered += 1;
   }
 
-  add(task: Omit<TaskReport, 'items' | 'error'> & { readonly error?: string | null }): void {
+  add(task: Omit<TaskReport, 'items' | 'error'> & Partial<Pick<TaskReport, 'items' | 'error'>>): void {
+    if (task.outcome === 'deferred') this.#deferred += 1;
     if (task.outcome === 'failed') this.#failed += 1;
     if (task.outcome === 'skipped') this.#skipped += 1;
     if (task.outcome === 'dead_letter') this.#deadLettered += 1;
-    if (this.#tasks.length < LISTED) this.#tasks.push({ ...task, items: null, error: task.error ?? null });
+    if (this.#tasks.length < LISTED) {
+      this.#tasks.push({ ...task, items: task.items ?? null, error: task.error ?? null });
+    }
   }
 
   build(nowMs: number): RecoveryReport {
@@ -78,7 +90,7 @@ export class ReportBuilder {
       recovered: this.#recovered,
       failed: this.#failed,
       skipped: this.#skipped,
-      deferred: 0,
+      deferred: this.#deferred,
       deadLettered: this.#deadLettered,
       stuck: this.#stuck,
       durationMs: Math.round(nowMs - this.#startedMs),
@@ -91,6 +103,7 @@ export class ReportBuilder {
 export function outcomeOf(thrown: unknown): { outcome: TaskReport['outcome']; error: string } {
   const error = textOf(thrown).slice(0, 1_000);
   if (isNotItsFault(thrown)) return { outcome: 'released', error };
+  if (isRecoveryError(thrown, 'TASK_CANCELLED')) return { outcome: 'cancelled', error };
   if (isRecoveryError(thrown, 'RESULT_NOT_STORABLE')) return { outcome: 'completed', error };
   const lost = ['LEASE_LOST', 'LEASE_UNCERTAIN', 'SLOT_CONFLICT'] as const;
   return { outcome: lost.some((code) => isRecoveryError(thrown, code)) ? 'lost' : 'failed', error };

@@ -3,21 +3,26 @@ import { isRecoveryError, kindOf, messageOf, RecoveryError } from '../errors.js'
 import { checkOptions, listOf, number, oneOf } from '../domain/check-options.js';
 import type { Check } from '../domain/check-options.js';
 import type { Plan } from '../domain/task.js';
+import type { Head } from '../state/head.js';
 import { log } from '../log.js';
-import { examine, isCorruption, planFor } from './claims.js';
+
+import { orphaningOf } from './charges.js';
 import { deferred, within } from './deferred.js';
+import { Discovery, unhandledOf } from './discovery.js';
+import type { PassFilter, Unhandled } from './discovery.js';
 import type { Engine } from './engine.js';
 import { assertOpen } from './engine.js';
 import { checkHealth } from './health-check.js';
 import { namespaceExists } from './namespace.js';
 import { readHeads } from './orphans.js';
-import type { OrphanFinder } from './orphans.js';
-import { Recoverer, unhandledOf } from './recoverer.js';
-import type { PassFilter, Unhandled } from './recoverer.js';
+import type { Freed, OrphanFinder } from './orphans.js';
+import { Recoverer } from './recoverer.js';
 import { queueOrder } from './recovery-queue.js';
 import { ReportBuilder } from './report.js';
 import type { RecoveryReport } from './report.js';
 import { Slots } from './slots.js';
+import { examine, isCorruption, planFor } from './snapshot.js';
+import type { Starter } from './starter.js';
 import { Sweeper } from './sweeper.js';
 
 /** Options of `runStartupRecovery`. */
@@ -73,16 +78,18 @@ export class Runs {
   readonly sweeper: Sweeper;
   readonly #engine: Engine;
   readonly #finder: OrphanFinder;
+  readonly #discovery: Discovery;
   readonly #recoverer: Recoverer;
   readonly #slots: Slots;
   #names: readonly string[] | null = null;
   /** Passes that have not been through the queue yet. */
   #claiming = 0;
 
-  constructor(engine: Engine, finder: OrphanFinder) {
+  constructor(engine: Engine, finder: OrphanFinder, starter: Starter) {
     this.#engine = engine;
     this.#finder = finder;
-    this.#recoverer = new Recoverer(engine, finder);
+    this.#discovery = new Discovery(engine, finder);
+    this.#recoverer = new Recoverer(engine, this.#discovery, starter);
     this.#slots = new Slots(engine.settings.concurrency);
     this.sweeper = new Sweeper(engine, (judgeLeases) => this.#sweep(judgeLeases));
   }
@@ -127,7 +134,7 @@ export class Runs {
     const { store, flights } = this.#engine;
     // Looking is not joining: no worker record is written, no slot taken.
     if (!(await namespaceExists(this.#engine))) return [];
-    const names = this.#recoverer.namesOf({});
+    const names = this.#discovery.namesOf({});
     const planned: PlannedRecovery[] = [];
     const seen = new Set<string>();
     const dead = await this.#finder.deadWorkers(true);
@@ -137,7 +144,7 @@ export class Runs {
         else if (!seen.has(found.head.task.taskId)) {
           seen.add(found.head.task.taskId);
           if (found.kind === 'unhandled') planned.push(leftAlone(unhandledOf(found.head.task)));
-          else planned.push(await this.#planned(found.head, found.cause));
+          else planned.push(await this.#planned(found.head, found));
         }
       }
     }
@@ -145,9 +152,12 @@ export class Runs {
       if (flights.has(taskId)) continue;
       const [head = null] = await readHeads(store, partition, [taskId]);
       if (head instanceof Error) planned.push(unreadable(taskId, name, head));
-      else if (head !== null) planned.push(await this.#planned(head, head.task.orphanCause ?? 'lease_over'));
+      else if (head !== null) {
+        const freed = { cause: head.task.orphanCause ?? 'lease_over', ownerSuspects: 0 } as const;
+        planned.push(await this.#planned(head, freed));
+      }
     }
-    for await (const unhandled of this.#recoverer.unhandled({})) {
+    for await (const unhandled of this.#discovery.unhandled({})) {
       if (!seen.has(unhandled.taskId)) planned.push(leftAlone(unhandled));
     }
     return planned;
@@ -158,16 +168,14 @@ export class Runs {
     this.sweeper.kick();
   }
 
-  async #planned(
-    head: Parameters<typeof examine>[2],
-    cause: Parameters<typeof examine>[3],
-  ): Promise<PlannedRecovery> {
+  async #planned(head: Head, { cause, ownerSuspects }: Freed): Promise<PlannedRecovery> {
     const { taskId, name } = head.task;
     const handler = this.#engine.handlers.get(name);
     try {
       // Only names with a function are looked at.
       if (handler === undefined) throw new RecoveryError('CORRUPT_RECORD', 'its head names another function');
-      const { snapshot } = await examine(this.#engine, handler, head, cause);
+      const { crashes } = orphaningOf(this.#engine, handler, head, cause, ownerSuspects);
+      const { snapshot } = await examine(this.#engine, handler, head, cause, crashes);
       const { action, reason, evidence, strategy } = planFor(this.#engine, handler, snapshot);
       return { taskId, name, decision: action, reason, evidence: { ...evidence, cause }, strategy };
     } catch (error) {
@@ -185,7 +193,7 @@ export class Runs {
     // A pass that still waits for slots will get to what is found now; a second one beside it would only wait too.
     if (this.#claiming > 0) {
       const report = new ReportBuilder(this.#engine.clock.monotonicMs());
-      return this.#recoverer.discover(this.#filter(), report, judgeLeases);
+      return this.#discovery.discover(this.#filter(), report, judgeLeases);
     }
     const run = this.#pass(this.#filter(), judgeLeases, this.#slots);
     await run.underWay;
@@ -200,7 +208,7 @@ export class Runs {
     const report = new ReportBuilder(clock.monotonicMs());
     const underWay = deferred<void>();
     const work = async (): Promise<RecoveryReport> => {
-      await this.#recoverer.discover(filter, report, judgeLeases);
+      await this.#discovery.discover(filter, report, judgeLeases);
       this.#claiming += 1;
       const run = await this.#recoverer.drain(filter, report, slots, underWay.resolve).finally(() => {
         this.#claiming -= 1;

@@ -4,20 +4,21 @@ import { sleep } from '../clock.js';
 import { RecoveryError } from '../errors.js';
 import { toJsonText } from '../domain/json.js';
 import { decodeHead } from '../state/head.js';
-import type { Head } from '../state/head.js';
 import { keys } from '../state/keys.js';
 import type { KeptPieces } from '../state/ledger.js';
 import { refusalError } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
 import { createBatch } from '../state/transitions.js';
 import { Attempt } from './attempt.js';
-import { claim, inputTextOf } from './claims.js';
+import { claim } from './claims.js';
+import type { ClaimResult } from './claims.js';
 import type { Engine, Handler } from './engine.js';
-import { assertOpen, notAfter } from './engine.js';
+import { assertOpen, notAfter, pause } from './engine.js';
 import { keptResult } from './kept-result.js';
 import type { Resume } from './journal.js';
 import type { OrphanFinder } from './orphans.js';
-import { unstorableError } from './task-errors.js';
+import { inputTextOf } from './snapshot.js';
+import { gaveUpError, runningError, unstorableError } from './task-errors.js';
 
 /** A task that is under way, or done. The promise is in a box: an async function would wait for it otherwise. */
 export interface Started {
@@ -27,13 +28,35 @@ export interface Started {
 interface Call {
   readonly handler: Handler;
   readonly taskId: string;
-  /** JSON text of the arguments. */
-  readonly inputText: string;
+  /** JSON text of the arguments; null: whatever is stored. */
+  readonly inputText: string | null;
+  /** The arguments as the function gets them. */
   readonly args: readonly unknown[];
+  /** JSON text of the caller's context. */
+  readonly userText: string | null;
 }
+
+/** What a call brings. */
+export interface CallInput {
+  /** The arguments as they are stored. */
+  readonly raw: readonly unknown[];
+  /** The arguments as the function gets them. */
+  readonly parsed: readonly unknown[];
+  /** What the `userContext` option gave. */
+  readonly userContext: unknown;
+}
+
+type StartedClaim = Extract<ClaimResult, { kind: 'started' }>;
 
 /** A first attempt's past, one for all: thousands of tasks run at once. */
 const NOTHING_TO_RESUME: Resume = { explicit: null, automatic: null, reached: new Set() };
+const FIRST_ATTEMPT = {
+  attempt: 1,
+  recovered: false,
+  eventSeq: 1,
+  checkpointSeq: 0,
+  hasAutomatic: false,
+} as const;
 const NO_STEPS: KeptPieces['steps'] = new Map();
 const NO_MAPS: KeptPieces['maps'] = new Map();
 
@@ -50,10 +73,13 @@ export class Starter {
   }
 
   /** Resolves once the task is durable and running, here or, when joined, elsewhere. */
-  async start(handler: Handler, taskId: string, args: readonly unknown[]): Promise<Started> {
-    const maxBytes = this.#engine.settings.limits.inputBytes;
-    const inputText = toJsonText(trimmed(args), { what: `the arguments of "${handler.name}"`, maxBytes });
-    const call: Call = { handler, taskId, inputText, args };
+  async start(handler: Handler, taskId: string, input: CallInput): Promise<Started> {
+    const { inputBytes, userContextBytes } = this.#engine.settings.limits;
+    const limit = { what: `the arguments of "${handler.name}"`, maxBytes: inputBytes };
+    const inputText = toJsonText(trimmed(input.raw), limit);
+    const contextLimit = { what: `the user context of "${handler.name}"`, maxBytes: userContextBytes };
+    const userText = input.userContext === undefined ? null : toJsonText(input.userContext, contextLimit);
+    const call: Call = { handler, taskId, inputText, userText, args: input.parsed };
     for (let tries = 0; tries < TRIES; tries += 1) {
       assertOpen(this.#engine);
       const flight = this.#engine.flights.get(taskId);
@@ -66,7 +92,7 @@ export class Starter {
       }
       const taken = await this.#takeOff(call, tries === 0);
       if (taken === 'running') {
-        await sleep(this.#engine.clock, Math.max(20, this.#engine.settings.leaseMs / 20));
+        await sleep(this.#engine.clock, this.#pollMs);
         tries = 0;
       } else if (taken !== 'again') return taken;
     }
@@ -81,14 +107,16 @@ export class Starter {
     try {
       await this.#engine.worker.ensureName(call.handler.name);
       // A new task is the common case: it is made without looking first.
-      let found: Started | 'missing' | 'running' | 'again' = create ? await this.#create(call) : 'again';
+      let found: StartedClaim | Started | 'missing' | 'running' | 'again' = create
+        ? await this.#create(call)
+        : 'again';
       if (found === 'again') found = await this.#look(call);
       if (found === 'missing') found = await this.#create(call);
       if (typeof found !== 'object') {
         own.lost();
         return found;
       }
-      own.won(found.result);
+      own.won('attempt' in found ? this.follow(call.handler, call.taskId, found) : found.result);
       return { result: own.flight.result };
     } catch (error) {
       own.failed(error);
@@ -96,20 +124,61 @@ export class Starter {
     }
   }
 
-  async #create({ handler, taskId, inputText, args }: Call): Promise<Started | 'again'> {
+  /**
+   * What a started task comes to in the end: after an error that leaves it tries, this process waits, and takes it
+   * again unless another one has. Only tasks with tries need this.
+   */
+  follow(handler: Handler, taskId: string, first: StartedClaim | FirstStart): Promise<unknown> {
+    return handler.maxAttempts === 1 ? first.result : quiet(this.#follow(handler, taskId, first));
+  }
+
+  async #follow(handler: Handler, taskId: string, first: StartedClaim | FirstStart): Promise<unknown> {
+    const call: Call = { handler, taskId, inputText: null, userText: null, args: [] };
+    let { attempt, result } = first;
+    for (;;) {
+      try {
+        return await result;
+      } catch (error) {
+        if (attempt.retryInMs === null) throw error;
+        await pause(this.#engine, attempt.retryInMs);
+        const next = await this.#takeAgain(call, error);
+        if (!('attempt' in next)) return next.result;
+        ({ attempt, result } = next);
+      }
+    }
+  }
+
+  async #takeAgain(call: Call, error: unknown): Promise<StartedClaim | Started> {
+    for (;;) {
+      assertOpen(this.#engine);
+      const found = await this.#look(call, true);
+      // Removed, or failed for good in other hands.
+      if (found === 'missing') throw error;
+      if (typeof found === 'object') return found;
+      await pause(this.#engine, this.#pollMs);
+    }
+  }
+
+  get #pollMs(): number {
+    return Math.max(20, this.#engine.settings.leaseMs / 20);
+  }
+
+  async #create({ handler, taskId, inputText, userText, args }: Call): Promise<Started | 'again'> {
     assertOpen(this.#engine);
     const { store, queue, random, worker, settings, clock, emitter } = this.#engine;
-    const { name, priority } = handler;
+    const { name, priority, version } = handler;
+    const storedInput = store.payloads.seal(inputText ?? '[]', taskId, 'input');
+    const userContext = userText === null ? null : store.payloads.seal(userText, taskId, 'user context');
     const partition = store.partitionOf(taskId);
     const fence = Math.max(store.estimatedNowMs(partition), this.#engine.fences.highest(taskId) + 1);
     const nonce = random.nonce();
     const owner = worker.incarnation;
     const { leaseMs } = settings;
     const holder = { owner, leaseMs, fence, nonce, notAfter: notAfter(this.#engine, partition) };
-    const batch = createBatch({ taskId, name, priority, inputText }, holder);
+    const batch = createBatch({ taskId, name, priority, version, storedInput, userContext }, holder);
     const sentMs = clock.monotonicMs();
     const { outcome, nowMs } = await queue
-      .commit(partition, batch, inputText.length + 500)
+      .commit(partition, batch, storedInput.length + 500)
       .catch((error: unknown) => {
         // It may have been applied all the same; the sweeper takes it back then.
         worker.mayHoldLost = true;
@@ -120,60 +189,63 @@ export class Starter {
     const [started] = batch.append;
     if (started !== undefined && !emitter.idle) emitter.emit(localEvent(started, nowMs));
     const attempt = new Attempt(this.#engine, handler, {
-      live: {
-        taskId,
-        name,
-        priority,
-        attempt: 1,
-        recovered: false,
-        owner,
-        leaseMs,
-        eventSeq: 1,
-        checkpointSeq: 0,
-        hasAutomatic: false,
-      },
+      live: { ...FIRST_ATTEMPT, taskId, name, priority, owner, leaseMs },
       partition,
       fence,
       nonce,
       sentMs,
       resume: NOTHING_TO_RESUME,
       kept: { origin: fence, steps: NO_STEPS, maps: NO_MAPS },
+      userText,
+      errorCount: 0,
+      ranMs: 0,
       discover: null,
     });
-    return { result: quiet(attempt.run(() => handler.invoke(attempt.context, args))) };
+    const result = attempt.run(() => handler.invoke(attempt.context, args));
+    return { result: this.follow(handler, taskId, { attempt, result }) };
   }
 
-  /** What there is under the id, and what follows from it. */
-  /** What there is under the id, and what follows from it. */
-  async #look({ handler, taskId, inputText }: Call): Promise<Started | 'missing' | 'running' | 'again'> {
+  /** What there is under the id, and what follows from it. `retrying`: a task that failed for good is left alone. */
+  async #look(
+    { handler, taskId, inputText }: Call,
+    retrying = false,
+  ): Promise<StartedClaim | Started | 'missing' | 'running' | 'again'> {
     const { store } = this.#engine;
     const { records, nowMs } = await store.read(store.partitionOf(taskId), [keys.head(taskId)]);
     if (!records[0]) return 'missing';
     const head = decodeHead(taskId, records[0]);
     const { status, name, owner } = head.task;
     assertSameName(taskId, name, handler.name);
-    if (status === 'dead_letter') throw gaveUpError('TASK_DEAD_LETTER', head);
-    if (status === 'cancelled') throw gaveUpError('TASK_CANCELLED', head);
-    assertSameInput(taskId, await inputTextOf(this.#engine, head), inputText);
+    if (status === 'dead_letter') throw gaveUpError('TASK_DEAD_LETTER', head.task);
+    if (status === 'cancelled') throw gaveUpError('TASK_CANCELLED', head.task);
+    if (status === 'failed' && retrying) return 'missing';
+    if (inputText !== null) assertSameInput(taskId, await inputTextOf(this.#engine, head), inputText);
     if (status === 'completed') {
       const unstorable = (): RecoveryError => unstorableError(taskId, 'it was not JSON data.');
       return { result: quiet(keptResult(this.#engine, head, unstorable)) };
     }
-    const cause = await this.#finder.causeOf(head, nowMs);
-    if (cause === null) {
+    const freed = await this.#finder.freed(head, nowMs);
+    if (freed === null) {
       if (handler.ifRunning === 'join') return 'running';
       throw runningError(taskId, owner);
     }
     assertOpen(this.#engine);
-    const claimed = await claim(this.#engine, handler, head, cause);
+    const claimed = await claim(this.#engine, handler, head, freed.cause, freed.ownerSuspects);
     if (claimed.kind === 'lost') return 'again';
-    if (claimed.kind === 'started') return { result: claimed.result };
-    if (claimed.kind === 'dead_letter') throw gaveUpError('TASK_DEAD_LETTER', head, claimed.plan.reason);
+    if (claimed.kind === 'started') return claimed;
+    if (claimed.kind === 'dead_letter') throw gaveUpError('TASK_DEAD_LETTER', head.task, claimed.plan.reason);
+    if (claimed.kind === 'cancelled') throw gaveUpError('TASK_CANCELLED', head.task, claimed.plan.reason);
     throw new RecoveryError(
       'UNRECOVERABLE',
       `A strategy leaves task "${taskId}" alone: ${claimed.plan.reason}`,
     );
   }
+}
+
+/** A first attempt that was just made. */
+interface FirstStart {
+  readonly attempt: Attempt;
+  readonly result: Promise<unknown>;
 }
 
 /** Nobody may be waiting for it yet, or ever. */
@@ -206,23 +278,4 @@ function assertSameName(taskId: string, stored: string, given: string): void {
       details: { taskId },
     },
   );
-}
-
-function runningError(taskId: string, owner: string | null): RecoveryError {
-  return new RecoveryError(
-    'TASK_RUNNING_ELSEWHERE',
-    `Task "${taskId}" is running under a live lease of worker ${owner ?? 'unknown'}. Wait, or set ifRunning: 'join'.`,
-    { retryable: true, details: { taskId, owner } },
-  );
-}
-
-function gaveUpError(
-  code: 'TASK_DEAD_LETTER' | 'TASK_CANCELLED',
-  head: Head,
-  reason?: string,
-): RecoveryError {
-  const { taskId, error, crashedAtMs } = head.task;
-  const why = reason ?? error?.message ?? 'no reason was kept';
-  const what = code === 'TASK_DEAD_LETTER' ? 'was given up' : 'was cancelled';
-  return new RecoveryError(code, `Task "${taskId}" ${what}: ${why}`, { details: { taskId, crashedAtMs } });
 }

@@ -1,6 +1,7 @@
 /** Named pieces of a task whose results are kept: a later attempt gets them back without running them. */
 import { checkOptions, isFunction } from '../domain/check-options.js';
 import { toJsonText } from '../domain/json.js';
+import type { StoredError } from '../domain/task.js';
 import { messageOf, RecoveryError } from '../errors.js';
 import type { Draft } from '../state/draft.js';
 import { keys } from '../state/keys.js';
@@ -30,17 +31,23 @@ const isBoolean = (value: unknown): string | null =>
   typeof value === 'boolean' ? null : 'must be true or false';
 const CHECKS = { verify: isFunction, keepResult: isBoolean };
 
+/** What is asked about a result that is to be kept. */
+interface Keeping {
+  readonly keep: boolean;
+  readonly what: string;
+  readonly option: 'keepResult' | 'keepResults';
+  readonly maxBytes: number;
+  readonly seal: (text: string) => string;
+}
+
 /** The text to keep of a result, `undefined` where there is none; or why it can't be kept. */
 export function keepableText(
   value: unknown,
-  keep: boolean,
-  what: string,
-  option: 'keepResult' | 'keepResults',
-  maxBytes: number,
+  { keep, what, option, maxBytes, seal }: Keeping,
 ): { readonly entry: string; readonly refused: RecoveryError | null } {
   if (!keep || value === undefined) return { entry: entries.done(null), refused: null };
   try {
-    return { entry: entries.done(toJsonText(value, { what, maxBytes })), refused: null };
+    return { entry: entries.done(seal(toJsonText(value, { what, maxBytes }))), refused: null };
   } catch (cause) {
     // Whatever it was, a getter that throws included: the work is done, and that has to be kept.
     const refused = new RecoveryError(
@@ -61,12 +68,21 @@ export interface PieceWorld {
   readonly signal: () => AbortSignal;
   readonly assertUsable: () => void;
   readonly idempotencyKey: (name: string) => string;
+  /** Payloads on their way to the storage and back; `place` is the piece's. */
+  readonly seal: (text: string, place: string) => string;
+  readonly open: (stored: string, place: string) => string;
+  readonly errorOf: (thrown: unknown) => StoredError;
   readonly read: (key: string, fields: readonly string[]) => Promise<ReadonlyMap<string, string> | null>;
   /** Resolves with the storage's time once it is durable. */
   readonly write: (change: (draft: Draft) => void) => Promise<number>;
   /** Monotonic. */
   readonly nowMs: () => number;
   readonly live: LiveTask;
+}
+
+/** The place of a step's result, for a codec. */
+function stepPlace(name: string): string {
+  return `step ${name}`;
 }
 
 /** Runs a step, unless an earlier attempt has. */
@@ -84,13 +100,13 @@ export async function runStep<R>(
   if (entry?.state === 'unstorable') return undefined as R;
   const put = (text: string): Promise<number> => world.write((draft) => world.live.step(draft, name, text));
   const keep = async (value: R): Promise<R> => {
-    const kept = keepableText(
-      value,
-      options.keepResult ?? true,
+    const kept = keepableText(value, {
+      keep: options.keepResult ?? true,
       what,
-      'keepResult',
-      world.limits.resultBytes,
-    );
+      option: 'keepResult',
+      maxBytes: world.limits.resultBytes,
+      seal: (text) => world.seal(text, stepPlace(name)),
+    });
     await put(kept.entry);
     if (kept.refused !== null) throw kept.refused;
     world.assertUsable();
@@ -117,8 +133,9 @@ export async function runStep<R>(
 
 async function readEntry(world: PieceWorld, name: string, what: string): Promise<Entry | null> {
   const inHead = world.kept.steps.get(name);
-  if (inHead !== ELSEWHERE) return decodeEntry(inHead, what);
+  const open = (sealed: string): string => world.open(sealed, stepPlace(name));
+  if (inHead !== ELSEWHERE) return decodeEntry(inHead, what, open);
   const record = await world.read(keys.step(world.taskId, name), [STEP_FIELD]);
   // Its record is gone: that it was there is known, what it said is not.
-  return decodeEntry(record?.get(STEP_FIELD) ?? '', what);
+  return decodeEntry(record?.get(STEP_FIELD) ?? '', what, open);
 }

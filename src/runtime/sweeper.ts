@@ -21,6 +21,7 @@ export class Sweeper {
   #dueMs = 0;
   #running: Promise<void> | null = null;
   #again = false;
+  #wake: { readonly atMs: number; readonly cancel: () => void } | null = null;
   #started = false;
   #seen: { storageMs: number; monotonicMs: number } | null = null;
   #distrustUntilMs = 0;
@@ -41,6 +42,8 @@ export class Sweeper {
     this.#started = false;
     this.#cancel?.();
     this.#cancel = null;
+    this.#wake?.cancel();
+    this.#wake = null;
   }
 
   /** Looks now, or right after the sweep that is running. Nothing happens before `start`. */
@@ -48,6 +51,19 @@ export class Sweeper {
     if (!this.#started || this.#engine.closing !== null) return;
     if (this.#running !== null) this.#again = true;
     else this.#arm(0);
+  }
+
+  /** Looks again then, at the latest. Nothing happens before `start`. */
+  wakeIn(delayMs: number): void {
+    const { clock } = this.#engine;
+    const atMs = clock.monotonicMs() + delayMs;
+    if (!this.#started || (this.#wake !== null && this.#wake.atMs <= atMs)) return;
+    this.#wake?.cancel();
+    const cancel = clock.schedule(delayMs, () => {
+      this.#wake = null;
+      this.kick();
+    });
+    this.#wake = { atMs, cancel };
   }
 
   /** Whether leases can be judged at this moment; reads the storage's clock. */
@@ -99,6 +115,7 @@ export class Sweeper {
     const { clock, emitter, settings } = this.#engine;
     try {
       const trusted = await this.trustsLeases(clock.monotonicMs() - this.#dueMs);
+      void this.#engine.survivors.tell();
       await this.#sweep(trusted);
     } catch (error) {
       log.recovery('sweep failed: %s', kindOf(error));

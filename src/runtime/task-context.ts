@@ -1,40 +1,74 @@
 /** The context of one attempt. A class, so that what all contexts have in common is not made anew for each. */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Checkpoint } from '../domain/task.js';
-import type { CheckpointInput, RecoveryContext } from './context.js';
+import type { LiveTaskStart } from '../state/live-task.js';
+import type { RecoveryContext } from './context.js';
+import type { Gate } from './gate.js';
 import type { Journal } from './journal.js';
 import type { Pieces } from './pieces.js';
+import type { JsonObject } from './task-options.js';
 
 /** What a context needs of its attempt. */
 export interface ContextOwner {
-  readonly taskId: string;
-  /** The task's name. */
-  readonly name: string;
-  readonly attempt: number;
-  readonly fence: number;
   readonly journal: Journal;
-  /** Made on first use: most tasks never look, and a controller is a third of a task's heap. */
-  readonly signal: () => AbortSignal;
+  /** JSON text of the caller's context. */
+  readonly userText: string | null;
+  /** Its signal is made on first use: most tasks never look, and a controller is a third of a task's heap. */
+  readonly gate: Gate;
   /** Made on first use, too. */
-  readonly pieces: () => Pieces;
+  pieces(): Pieces;
+}
+
+const running = new AsyncLocalStorage<RecoveryContext>();
+
+/**
+ * The context of the task that this code runs in, also behind `await`s, timers and callbacks; null outside of tasks.
+ * @example logger.info({ taskId: currentTask()?.taskId }, 'page done');
+ */
+export function currentTask(): RecoveryContext | null {
+  return running.getStore() ?? null;
+}
+
+/** Runs a function so that it finds the context with `currentTask`. */
+export function runIn<T>(context: RecoveryContext, fn: () => T): T {
+  return running.run(context, fn);
 }
 
 export class TaskContext implements RecoveryContext {
-  readonly taskId: string;
-  readonly name: string;
-  readonly attempt: number;
   readonly fence: number;
+  readonly #start: LiveTaskStart;
   readonly #owner: ContextOwner;
+  #userContext: JsonObject | null = null;
+  // Bound when they are asked for first: most of many running tasks wait for something else.
+  #updateProgress: RecoveryContext['updateProgress'] | null = null;
+  #createCheckpoint: RecoveryContext['createCheckpoint'] | null = null;
 
-  constructor(owner: ContextOwner) {
-    this.taskId = owner.taskId;
-    this.name = owner.name;
-    this.attempt = owner.attempt;
-    this.fence = owner.fence;
+  constructor(owner: ContextOwner, start: LiveTaskStart, fence: number) {
     this.#owner = owner;
+    this.#start = start;
+    this.fence = fence;
+  }
+
+  get taskId(): string {
+    return this.#start.taskId;
+  }
+
+  get name(): string {
+    return this.#start.name;
+  }
+
+  get attempt(): number {
+    return this.#start.attempt;
   }
 
   get signal(): AbortSignal {
-    return this.#owner.signal();
+    return this.#owner.gate.signal();
+  }
+
+  get userContext(): JsonObject | null {
+    const { userText } = this.#owner;
+    if (userText !== null) this.#userContext ??= JSON.parse(userText);
+    return this.#userContext;
   }
 
   get resumedFrom(): Checkpoint | null {
@@ -57,13 +91,18 @@ export class TaskContext implements RecoveryContext {
     return this.#owner.pieces().idempotencyKey;
   }
 
-  readonly reached = (name: string): boolean => this.#owner.journal.reached(name);
+  get reached(): RecoveryContext['reached'] {
+    return (name) => this.#owner.journal.reached(name);
+  }
 
-  readonly updateProgress = (percent: number, step?: string, description?: string): Promise<void> =>
-    handled(this.#owner.journal.progress(percent, step, description));
+  get updateProgress(): RecoveryContext['updateProgress'] {
+    return (this.#updateProgress ??= (percent, step, description) =>
+      handled(this.#owner.journal.progress(percent, step, description)));
+  }
 
-  readonly createCheckpoint = (checkpoint: CheckpointInput): Promise<void> =>
-    handled(this.#owner.journal.checkpoint(checkpoint));
+  get createCheckpoint(): RecoveryContext['createCheckpoint'] {
+    return (this.#createCheckpoint ??= (checkpoint) => handled(this.#owner.journal.checkpoint(checkpoint)));
+  }
 }
 
 /** A lost lease or a shutdown must not end the process just because somebody did not wait for a call. */

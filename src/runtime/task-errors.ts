@@ -1,5 +1,5 @@
 /** Errors about one task, and how a task's own error is kept. */
-import type { StoredError } from '../domain/task.js';
+import type { StoredError, TaskRecord } from '../domain/task.js';
 import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
 
 const LONGEST_NAME = 256;
@@ -27,14 +27,49 @@ function part(error: Error, name: 'name' | 'code'): string | null {
   }
 }
 
+/** How errors are to be kept. */
+export interface ErrorPolicy {
+  readonly limits: { readonly errorBytes: number };
+  /** The user's own censor; null without one. */
+  readonly redact: ((error: StoredError) => StoredError) | null;
+}
+
 /** What is kept of anything that was thrown: name, code and a message cut to size. Never arguments or a stack. */
-export function storedErrorOf(thrown: unknown, maxBytes: number): StoredError {
+export function storedErrorOf(thrown: unknown, { limits: { errorBytes }, redact }: ErrorPolicy): StoredError {
   const [name, code] = isError(thrown)
     ? [part(thrown, 'name') ?? 'Error', part(thrown, 'code')]
     : [typeof thrown, null];
-  const bytes = Buffer.from(textOf(thrown)).subarray(0, maxBytes);
+  const message = textOf(thrown);
+  if (redact === null) return { name, message: cut(message, errorBytes), code };
+  return redacted(redact, { name, message, code }, errorBytes);
+}
+
+function cut(message: string, maxBytes: number): string {
+  const bytes = Buffer.from(message).subarray(0, maxBytes);
   // A character that the cut went through is left out rather than replaced.
-  return { name, message: bytes.toString().replace(/\uFFFD+$/, ''), code };
+  return bytes.toString().replace(/\uFFFD+$/, '');
+}
+
+/** What the censor leaves of it; when it fails, nothing but that there was an error. */
+function redacted(
+  redact: (error: StoredError) => StoredError,
+  error: StoredError,
+  maxBytes: number,
+): StoredError {
+  try {
+    const { name, message, code } = redact(error);
+    if (typeof name === 'string' && typeof message === 'string') {
+      const kept = typeof code === 'string' ? textOf(code.slice(0, LONGEST_NAME)) : null;
+      return {
+        name: textOf(name.slice(0, LONGEST_NAME)),
+        message: cut(textOf(message), maxBytes),
+        code: kept,
+      };
+    }
+  } catch {
+    // Answered below: what can't be censored is not kept.
+  }
+  return { name: 'Error', message: 'The error could not be redacted, so it was not kept.', code: null };
 }
 
 const NOT_ITS_FAULT = ['SHUT_DOWN', 'STORAGE_UNAVAILABLE', 'STORAGE_FULL', 'STORAGE_READONLY'] as const;
@@ -42,6 +77,35 @@ const NOT_ITS_FAULT = ['SHUT_DOWN', 'STORAGE_UNAVAILABLE', 'STORAGE_FULL', 'STOR
 /** Errors of the storage or of the worker: the task has done nothing wrong, and is given back instead of failed. */
 export function isNotItsFault(thrown: unknown): boolean {
   return NOT_ITS_FAULT.some((code) => isRecoveryError(thrown, code));
+}
+
+/** Errors that no other try can mend: the task fails for good, whatever its `maxAttempts`. */
+export function isFinal(thrown: unknown): boolean {
+  if (isRecoveryError(thrown, 'TASK_TIMED_OUT')) return thrown.details['limit'] === 'maxDurationMs';
+  return isRecoveryError(thrown, 'UNRECOVERABLE') || isRecoveryError(thrown, 'INPUT_INVALID');
+}
+
+export function leaseUncertain(taskId: string): RecoveryError {
+  return new RecoveryError(
+    'LEASE_UNCERTAIN',
+    'The storage has not confirmed the lease in time; the task may be elsewhere.',
+    { retryable: true, details: { taskId } },
+  );
+}
+
+/** @param currentFence that of whoever has it now; null when its record is gone */
+export function leaseLost(taskId: string, fence: number, currentFence: number | null): RecoveryError {
+  const how = currentFence === null ? 'its record is gone' : 'it was claimed by another worker';
+  return new RecoveryError('LEASE_LOST', `Task "${taskId}" no longer belongs to this worker: ${how}.`, {
+    details: { taskId, fence, currentFence },
+  });
+}
+
+export function cancelledError(taskId: string, reason: string): RecoveryError {
+  const why = reason === '' ? '' : `: ${reason}`;
+  return new RecoveryError('TASK_CANCELLED', `Task "${taskId}" was cancelled${why}.`, {
+    details: { taskId },
+  });
 }
 
 export function contextClosed(taskId: string): RecoveryError {
@@ -55,4 +119,23 @@ export function unstorableError(taskId: string, cause: unknown): RecoveryError {
     `Task "${taskId}" is done, but its result could not be kept: ${messageOf(cause)} Return JSON data or nothing.`,
     { cause, details: { taskId } },
   );
+}
+
+export function runningError(taskId: string, owner: string | null): RecoveryError {
+  return new RecoveryError(
+    'TASK_RUNNING_ELSEWHERE',
+    `Task "${taskId}" is running under a live lease of worker ${owner ?? 'unknown'}. Wait, or set ifRunning: 'join'.`,
+    { retryable: true, details: { taskId, owner } },
+  );
+}
+
+export function gaveUpError(
+  code: 'TASK_DEAD_LETTER' | 'TASK_CANCELLED',
+  task: TaskRecord,
+  reason?: string,
+): RecoveryError {
+  const { taskId, error, crashedAtMs } = task;
+  const why = reason ?? error?.message ?? 'no reason was kept';
+  const what = code === 'TASK_DEAD_LETTER' ? 'was given up' : 'was cancelled';
+  return new RecoveryError(code, `Task "${taskId}" ${what}: ${why}`, { details: { taskId, crashedAtMs } });
 }

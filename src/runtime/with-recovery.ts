@@ -1,12 +1,18 @@
 /** From a function and its options to a wrapped task. Here the types of arguments and results meet stored JSON. */
 import { RecoveryError } from '../errors.js';
+import { isObject } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
+import { parseInput } from '../domain/schema.js';
+import type { SchemaInput, SchemaOutput, StandardSchema } from '../domain/schema.js';
+import { FIRST_VERSION } from '../state/head.js';
 import type { RecoveryContext } from './context.js';
 import type { Recovery } from './create-recovery.js';
 import type { Engine, Handler } from './engine.js';
-import { budgetOf, checkTaskOptions } from './options.js';
-import type { TaskOptions } from './options.js';
+import { budgetOf } from './options.js';
 import type { Starter } from './starter.js';
+import { runIn } from './task-context.js';
+import { checkTaskOptions } from './task-options.js';
+import type { SchemaTaskOptions, TaskOptions } from './task-options.js';
 
 /**
  * A task function: the context first, then the arguments that callers give. `D` is the type of its checkpoints' data;
@@ -17,8 +23,15 @@ export type TaskFunction<A extends unknown[], R, D = unknown> = (
   ...args: A
 ) => R | Promise<R>;
 
-/** Wraps a function; see `Recovery.withRecovery`. Two signatures, so that a context without a type needs none. */
+/**
+ * Wraps a function; see `Recovery.withRecovery`. Several signatures, so that a context without a type needs none, and
+ * an `input` schema gives the argument its type.
+ */
 export interface WithRecovery {
+  <S extends StandardSchema, R, D = unknown>(
+    fn: (ctx: RecoveryContext<D>, input: SchemaOutput<S>) => R | Promise<R>,
+    options: SchemaTaskOptions<S, R>,
+  ): WrappedTask<[input: SchemaInput<S>], R>;
   <A extends unknown[], R>(fn: TaskFunction<A, R>, options: TaskOptions<A, R>): WrappedTask<A, R>;
   <A extends unknown[], R, D>(fn: TaskFunction<A, R, D>, options: TaskOptions<A, R>): WrappedTask<A, R>;
 }
@@ -40,51 +53,87 @@ export interface WrappedTask<A extends unknown[], R> {
   readonly with: (recovery: Pick<Recovery, 'withRecovery'>) => WrappedTask<A, R>;
 }
 
+/** Options as the runtime sees them: with a schema or without one. */
+export type AnyTaskOptions<A extends unknown[], R> = Omit<TaskOptions<A, R>, 'input'> & {
+  readonly input?: StandardSchema | undefined;
+};
+
 /** Registers the function under its name. @throws `INVALID_OPTION`, `DUPLICATE_TASK_NAME` */
 export function wrap<A extends unknown[], R, D>(
   engine: Engine,
   starter: Starter,
   fn: TaskFunction<A, R, D>,
-  options: TaskOptions<A, R>,
+  options: AnyTaskOptions<A, R>,
 ): WrappedTask<A, R> {
   checkTaskOptions(options);
   if (typeof fn !== 'function')
     throw new RecoveryError('INVALID_OPTION', 'withRecovery needs a function first.');
-  const { name, discover } = options;
+  const { name } = options;
   if (engine.handlers.has(name)) {
     throw new RecoveryError(
       'DUPLICATE_TASK_NAME',
       `A function is registered under "${name}" already; names are unique.`,
     );
   }
-  const handler: Handler = {
-    name,
-    priority: options.priority ?? 0,
-    checkpointFrequency: options.checkpointFrequency ?? null,
-    ifRunning: options.ifRunning ?? null,
-    recoverable: options.recovery !== 'never',
-    crashBudget: budgetOf(options.maxCrashes, engine.settings),
-    strategies: options.strategies ?? null,
-    validate: options.validate ?? null,
-    discover: discover === undefined ? null : (map, keys, args) => discover(map, keys, ...(args as A)),
-    // What is stored came in through this very signature, and JSON gives back what it was given.
-    invoke: (context, args) => fn(context as RecoveryContext<D>, ...(args as A)),
-  };
+  const handler = handlerOf(engine, fn, options);
   engine.handlers.set(name, handler);
   const start = async (...args: A): Promise<StartedTask<R>> => {
+    const parsed = handler.input === null ? args : [await parseInput(handler.input, name, args[0])];
     const taskId = options.taskId === undefined ? engine.random.nonce() : options.taskId(...args);
     // An async one by mistake, which is refused: what it rejects with must not end the process.
     if (typeof taskId !== 'string') Promise.resolve<unknown>(taskId).catch(() => {});
     checkId(`The id that taskId gave for "${name}"`, taskId);
-    const { result } = await starter.start(handler, taskId, args);
+    const userContext = userContextOf(handler, args);
+    const { result } = await starter.start(handler, taskId, { raw: args, parsed, userContext });
     return { taskId, result: result as Promise<R> };
   };
   const call = async (...args: A): Promise<R> => (await start(...args)).result;
   const elsewhere = new WeakMap<object, WrappedTask<A, R>>();
   const on = (recovery: Pick<Recovery, 'withRecovery'>): WrappedTask<A, R> => {
     let wrapped = elsewhere.get(recovery);
-    if (wrapped === undefined) elsewhere.set(recovery, (wrapped = recovery.withRecovery(fn, options)));
+    // Whatever signature it was wrapped with, it is the same function and the same options.
+    const again = (): WrappedTask<A, R> => recovery.withRecovery(fn, options as TaskOptions<A, R>);
+    if (wrapped === undefined) elsewhere.set(recovery, (wrapped = again()));
     return wrapped;
   };
   return Object.assign(call, { taskName: name, start, with: on });
+}
+
+function handlerOf<A extends unknown[], R, D>(
+  engine: Engine,
+  fn: TaskFunction<A, R, D>,
+  options: AnyTaskOptions<A, R>,
+): Handler {
+  const { name, discover, cleanup, userContext } = options;
+  return {
+    name,
+    priority: options.priority ?? 0,
+    checkpointFrequency: options.checkpointFrequency ?? null,
+    ifRunning: options.ifRunning ?? null,
+    recoverable: options.recovery !== 'never',
+    crashBudget: budgetOf(options.maxCrashes, engine.settings.crashBudget),
+    strategies: options.strategies ?? null,
+    validate: options.validate ?? null,
+    version: options.version ?? FIRST_VERSION,
+    migrate: options.migrate ?? null,
+    onVersionMismatch: options.onVersionMismatch ?? 'restart',
+    input: options.input ?? null,
+    maxAttempts: options.maxAttempts ?? 1,
+    maxDurationMs: options.maxDurationMs ?? null,
+    maxSilenceMs: options.maxSilenceMs ?? null,
+    userContext: userContext === undefined ? null : (args) => userContext(...(args as A)),
+    cleanup:
+      cleanup === undefined ? null : (snapshot, reason, args) => cleanup(snapshot, reason, ...(args as A)),
+    discover: discover === undefined ? null : (map, keys, args) => discover(map, keys, ...(args as A)),
+    // What is stored came in through this very signature, and JSON gives back what it was given.
+    invoke: (context, args) => runIn(context, () => fn(context as RecoveryContext<D>, ...(args as A))),
+  };
+}
+
+/** What the caller's context is, if it is asked for. @throws `INVALID_VALUE` for anything but an object */
+function userContextOf({ name, userContext }: Handler, args: readonly unknown[]): unknown {
+  if (userContext === null) return undefined;
+  const value = userContext(args);
+  if (isObject(value)) return value;
+  throw new RecoveryError('INVALID_VALUE', `userContext of "${name}" must give an object.`);
 }

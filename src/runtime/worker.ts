@@ -24,6 +24,7 @@ export class Worker implements LeaseHolder {
   readonly identity: ProcessIdentity;
   /** True once this process may hold tasks that it doesn't run: it lost one, or never heard how a start ended. */
   mayHoldLost = false;
+  #suspects = 0;
   readonly #engine: Engine;
   readonly #onConflict: (error: RecoveryError) => void;
   readonly #names = new Map<string, Promise<number>>();
@@ -70,6 +71,19 @@ export class Worker implements LeaseHolder {
       if (!isRecoveryError(error, 'LEASE_LOST')) throw error;
       await this.#writeName(name);
     }
+  }
+
+  /** Makes it known, durably, how many suspects this process has on trial. */
+  async declareSuspects(count: number): Promise<void> {
+    const writer = await this.#open();
+    this.#suspects = count;
+    await writer.write((draft) => draft.set(keys.worker(this.incarnation), { suspects: String(count) }));
+  }
+
+  /** None any more; it is enough when that is known with the next renewal. */
+  noSuspects(): void {
+    this.#suspects = 0;
+    this.#writer?.note((draft) => draft.set(keys.worker(this.incarnation), { suspects: '0' }));
   }
 
   renew(): void {
@@ -156,7 +170,7 @@ export class Worker implements LeaseHolder {
     }
     this.#names.clear();
     const start = { partition: store.home, key, fence, nonce, renewedMs, renewAfterMs: settings.leaseMs / 3 };
-    const writer = new RecordWriter(start, queue, this.#writerOwner(), () => clock.monotonicMs());
+    const writer = new RecordWriter(start, queue, this.#writerOwner(), clock);
     this.#writer = writer;
     leases.add(this);
     return writer;
@@ -173,6 +187,7 @@ export class Worker implements LeaseHolder {
       pid: String(pid),
       startTime,
       startedAt: { fromNow: 0 },
+      suspects: String(this.#suspects),
       ...(slot === null ? {} : { slot, slotFence: String(this.#slotFence ?? 0) }),
     };
   }

@@ -5,9 +5,10 @@ import { isObject } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
 import type { Checkpoint } from '../domain/task.js';
 import type { Fields, StoredRecord } from '../storage/storage.js';
-import { decodeHead } from './head.js';
+import { decodeHead, FIRST_VERSION } from './head.js';
 import type { Head } from './head.js';
 import { KEPT_CHECKPOINTS, keys } from './keys.js';
+import type { Payloads } from './payloads.js';
 import type { Store } from './store.js';
 
 /** An explicit checkpoint, its data already JSON text. */
@@ -19,6 +20,13 @@ export interface CheckpointText {
   readonly dataText: string;
   readonly stateText: string;
   readonly createdAtMs: number;
+  /** The version of the code that made it. */
+  readonly version: string;
+}
+
+/** The place of a checkpoint's data, for a codec. */
+export function checkpointPlace(seq: number): string {
+  return `checkpoint ${seq}`;
 }
 
 /** One field holds it all: its parts are written and read together only, and fields are what a write costs. */
@@ -28,13 +36,22 @@ function checksum(text: string): string {
   return String(crc32(text));
 }
 
-/** The field of a checkpoint's record: a checksum, and JSON around the author's own, which is left as it is. */
-export function encodeCheckpoint(checkpoint: CheckpointText): Fields {
-  const { name, seq, progressPercent, stepDescription, createdAtMs, dataText, stateText } = checkpoint;
+/** A checkpoint's data and state as one JSON text. */
+export function payloadOf({ dataText, stateText }: CheckpointText): string {
+  return `"data":${dataText},"state":${stateText}`;
+}
+
+/**
+ * The field of a checkpoint's record: a checksum, and JSON around the author's own, which is left as it is.
+ * @param sealed what a codec has made of {@link payloadOf}, in braces; null without one
+ */
+export function encodeCheckpoint(checkpoint: CheckpointText, sealed: string | null): Fields {
+  const { name, seq, progressPercent, stepDescription, createdAtMs, version } = checkpoint;
   const step = stepDescription === null ? 'null' : JSON.stringify(stepDescription);
   const text =
     `{"seq":${seq},"name":${JSON.stringify(name)},"percent":${progressPercent},"at":${createdAtMs},` +
-    `"step":${step},"data":${dataText},"state":${stateText}}`;
+    `"step":${step},${version === FIRST_VERSION ? '' : `"version":${JSON.stringify(version)},`}` +
+    `${sealed === null ? payloadOf(checkpoint) : `"sealed":${JSON.stringify(sealed)}`}}`;
   return { [FIELD]: `${checksum(text)} ${text}` };
 }
 
@@ -46,8 +63,13 @@ function parsed(stored: string): Readonly<Record<string, unknown>> | null {
   return isObject(value) ? value : null;
 }
 
-/** @throws `CORRUPT_RECORD` when it is missing or does not fit its checksum */
-export function decodeCheckpoint(taskId: string, seq: number, record: StoredRecord | null): Checkpoint {
+/** @throws `CORRUPT_RECORD` when it is missing or does not fit its checksum, `CODEC_FAILED` */
+export function decodeCheckpoint(
+  taskId: string,
+  seq: number,
+  record: StoredRecord | null,
+  payloads: Payloads,
+): Checkpoint {
   const found = parsed(record?.get(FIELD) ?? '');
   if (found === null || found['seq'] !== seq) {
     throw new RecoveryError(
@@ -58,7 +80,8 @@ export function decodeCheckpoint(taskId: string, seq: number, record: StoredReco
       },
     );
   }
-  const { name, percent, at, step, data, state } = found;
+  const { name, percent, at, step, version, sealed } = found;
+  const { data, state } = typeof sealed === 'string' ? opened(taskId, seq, sealed, payloads) : found;
   return {
     name: typeof name === 'string' ? name : null,
     seq,
@@ -68,7 +91,19 @@ export function decodeCheckpoint(taskId: string, seq: number, record: StoredReco
     recoverableData: data,
     databaseState: state,
     createdAtMs: Number(at),
+    version: typeof version === 'string' ? version : FIRST_VERSION,
   };
+}
+
+function opened(
+  taskId: string,
+  seq: number,
+  sealed: string,
+  payloads: Payloads,
+): Readonly<Record<string, unknown>> {
+  const text = payloads.open(sealed, taskId, checkpointPlace(seq));
+  const value = fromJsonText(text, `checkpoint ${seq} of task "${taskId}"`);
+  return isObject(value) ? value : {};
 }
 
 /** A checkpoint with its data as values. @throws `CORRUPT_RECORD` */
@@ -137,6 +172,7 @@ export class CheckpointStore {
       recoverableData: explicit?.recoverableData ?? null,
       databaseState: explicit?.databaseState ?? null,
       createdAtMs: mark.atMs,
+      version: explicit?.version ?? head.task.version,
     };
     return { explicit, automatic, corrupt };
   }
@@ -158,7 +194,7 @@ export class CheckpointStore {
       const { records } = await this.#store.read(this.#store.partitionOf(taskId), [
         keys.checkpoint(taskId, seq),
       ]);
-      return decodeCheckpoint(taskId, seq, records[0] ?? null);
+      return decodeCheckpoint(taskId, seq, records[0] ?? null, this.#store.payloads);
     } catch (error) {
       // A wrong type in the storage shows as STORAGE_REFUSED; both mean that this one is of no use.
       if (isRecoveryError(error, 'CORRUPT_RECORD') || isRecoveryError(error, 'STORAGE_REFUSED')) return null;

@@ -1,12 +1,12 @@
 /** The head: a task's guarded record. Its fields, and their way to and from plain values. */
 import { RecoveryError } from '../errors.js';
 import { TASK_STATUSES } from '../domain/task.js';
-import type { OrphanCause, StoredError, TaskRecord, TaskStatus } from '../domain/task.js';
+import type { CrashEvidence, OrphanCause, StoredError, TaskRecord, TaskStatus } from '../domain/task.js';
 import { isObject } from '../domain/check-options.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
 import type { StoredRecord } from '../storage/storage.js';
 import { MAX_PRIORITY } from './keys.js';
-import { decodeMark, MAP_PREFIX, STEP_PREFIX } from './ledger.js';
+import { decodeMark, itemsOf, MAP_PREFIX, STEP_PREFIX } from './ledger.js';
 import type { KeptPieces, MapMark } from './ledger.js';
 import { fenceOf } from './token.js';
 
@@ -36,9 +36,20 @@ export interface Head {
   readonly result: string | null;
   /** `none`: no result yet, or undefined; `inline`, `record`: where it is; `unstorable`: JSON could not hold it. */
   readonly resultKind: 'none' | 'inline' | 'record' | 'unstorable';
-  /** The state in the recovery queue's order, for tasks that wait in it. */
-  readonly orphanedAtMs: number | null;
+  /** What was captured of the caller's context, sealed; null when there was nothing. */
+  readonly userContext: string | null;
+  /** The attempt in which user code was let run last; a first attempt's start is not recorded. */
+  readonly began: number;
+  /** Whether the present or last attempt was under suspicion of crashing its process. */
+  readonly suspect: boolean;
+  /** When the present or last attempt began. */
+  readonly claimedAtMs: number;
+  /** How long it has run under live leases, in ms; kept only for tasks with a maximum. */
+  readonly ranMs: number;
 }
+
+/** Without a version of their own, tasks and code are of this one. */
+export const FIRST_VERSION = '1';
 
 /** Texts up to this many characters live in the head itself: a key less to write and to read. */
 export const INLINE_CHARACTERS = 1_024;
@@ -50,6 +61,8 @@ const CAUSES: readonly OrphanCause[] = [
   'released',
   'own',
   'retried',
+  'retry_due',
+  'requeued',
 ];
 
 class Reader {
@@ -123,6 +136,25 @@ function automaticMark(value: unknown): AutomaticMark | null {
   return { percent: value['percent'], step: typeof step === 'string' ? step : null, atMs: value['atMs'] };
 }
 
+function crashOf(value: unknown): CrashEvidence[] {
+  if (!isObject(value) || typeof value['atMs'] !== 'number') return [];
+  const { atMs, owner, fence, attempt, cause, step, progressPercent, ranMs, suspects } = value;
+  const number = (given: unknown): number => (typeof given === 'number' ? given : 0);
+  return [
+    {
+      atMs,
+      owner: typeof owner === 'string' ? owner : null,
+      fence: number(fence),
+      attempt: number(attempt),
+      cause: CAUSES.find((known) => known === cause) ?? 'lease_over',
+      step: typeof step === 'string' ? step : null,
+      progressPercent: number(progressPercent),
+      ranMs: number(ranMs),
+      suspects: typeof suspects === 'number' ? suspects : null,
+    },
+  ];
+}
+
 function reachedNames(record: StoredRecord, reader: Reader): Map<string, number> {
   const names = new Map<string, number>();
   for (const field of record.keys()) {
@@ -144,21 +176,24 @@ function keptPieces(record: StoredRecord, reader: Reader): KeptPieces {
   return { origin: reader.number('origin') ?? reader.number('createdAt') ?? 0, steps, maps };
 }
 
-function decodeTask(taskId: string, reader: Reader, token: string): TaskRecord {
+function decodeTask(taskId: string, reader: Reader, token: string, pieces: KeptPieces): TaskRecord {
   const crashed = reader.json('crashes');
+  const crashes = Array.isArray(crashed) ? crashed.flatMap(crashOf) : [];
   const priority = reader.number('priority') ?? 0;
   const status = reader.required('status', reader.oneOf<TaskStatus>('status', TASK_STATUSES));
-  const failed = status === 'failed' || status === 'dead_letter';
-  const ended = failed || status === 'completed' || status === 'cancelled';
+  const ended = (['failed', 'dead_letter', 'completed', 'cancelled'] as const).some((end) => end === status);
   if (priority < 0 || priority > MAX_PRIORITY) throw reader.corrupt('priority');
   return {
     taskId,
     name: reader.required('name', reader.text('name')),
     status,
     priority,
+    version: reader.text('version') ?? FIRST_VERSION,
     attempt: reader.required('attempt', reader.number('attempt')),
+    errorCount: reader.number('errors') ?? 0,
     fence: reader.required(TOKEN_FIELD, fenceOf(token)),
     owner: reader.text('owner'),
+    dueAtMs: status === 'orphaned' ? reader.number('dueAt') : null,
     leaseUntilMs: status === 'processing' ? reader.required('leaseUntil', reader.number('leaseUntil')) : null,
     progressPercent: reader.number('progress') ?? 0,
     step: reader.text('step'),
@@ -167,9 +202,11 @@ function decodeTask(taskId: string, reader: Reader, token: string): TaskRecord {
     progressAtMs: reader.number('progressAt') ?? reader.number('createdAt') ?? 0,
     endedAtMs: ended ? reader.number('endedAt') : null,
     stuckSinceMs: reader.number('stuckSince'),
-    crashedAtMs: Array.isArray(crashed) ? crashed.filter((time) => typeof time === 'number') : [],
+    crashes,
+    crashedAtMs: crashes.map(({ atMs }) => atMs),
     orphanCause: reader.oneOf('cause', CAUSES),
-    error: failed ? storedError(reader.json('error')) : null,
+    items: itemsOf(pieces.maps),
+    error: status === 'completed' || status === 'processing' ? null : storedError(reader.json('error')),
   };
 }
 
@@ -178,8 +215,10 @@ export function decodeHead(taskId: string, record: StoredRecord): Head {
   const reader = new Reader(taskId, record);
   const token = reader.required(TOKEN_FIELD, reader.text(TOKEN_FIELD));
   const reached = reachedNames(record, reader);
+  const pieces = keptPieces(record, reader);
+  const task = decodeTask(taskId, reader, token, pieces);
   return {
-    task: decodeTask(taskId, reader, token),
+    task,
     token,
     // Each explicit checkpoint has left its number under its name, and the last one is the highest.
     checkpointSeq: [...reached.values()].reduce((highest, seq) => Math.max(highest, seq), 0),
@@ -187,10 +226,14 @@ export function decodeHead(taskId: string, record: StoredRecord): Head {
     automatic: automaticMark(reader.json('auto')),
     reached,
     eventSeq: reader.number('eventSeq') ?? 0,
-    pieces: keptPieces(record, reader),
+    pieces,
     input: reader.text('input'),
     result: reader.text('result'),
     resultKind: reader.oneOf('resultKind', ['none', 'inline', 'record', 'unstorable'] as const) ?? 'none',
-    orphanedAtMs: reader.number('orphanedAt'),
+    userContext: reader.text('user'),
+    began: reader.number('began') ?? 0,
+    suspect: reader.text('suspect') === '1',
+    claimedAtMs: reader.number('claimedAt') ?? task.createdAtMs,
+    ranMs: reader.number('ranMs') ?? 0,
   };
 }

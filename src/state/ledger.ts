@@ -4,7 +4,8 @@
  */
 import { isObject } from '../domain/check-options.js';
 import { fromJsonText } from '../domain/json.js';
-import type { StoredError } from '../domain/task.js';
+import type { StoredError, TaskRecord } from '../domain/task.js';
+import { isRecoveryError } from '../errors.js';
 import { hashOf } from './keys.js';
 
 /** What is known of a step or an item. */
@@ -35,26 +36,31 @@ export interface KeptPieces {
   readonly maps: ReadonlyMap<string, MapMark>;
 }
 
+/** Texts of entries; those of results and errors are sealed already. */
 export const entries = {
   done: (text: string | null): string => (text === null ? 'u' : `j${text}`),
   unstorable: 'x',
   started: 's',
-  failed: (error: StoredError): string => `f${JSON.stringify(error)}`,
+  failed: (text: string): string => `f${text}`,
 } as const;
 
 /** Null when there is no entry. One that says nothing usable leaves its piece in doubt: it was started, at least. */
-export function decodeEntry(text: string | undefined, what: string): Entry | null {
+export function decodeEntry(
+  text: string | undefined,
+  what: string,
+  open: (sealed: string) => string,
+): Entry | null {
   if (text === undefined) return null;
   try {
     switch (text[0]) {
       case 'u':
         return { state: 'done', value: undefined };
       case 'j':
-        return { state: 'done', value: fromJsonText(text.slice(1), what) };
+        return { state: 'done', value: fromJsonText(open(text.slice(1)), what) };
       case 'x':
         return { state: 'unstorable' };
       case 'f': {
-        const value = fromJsonText(text.slice(1), what);
+        const value = fromJsonText(open(text.slice(1)), what);
         if (!isObject(value)) return { state: 'started' };
         const { name, message, code } = value;
         return {
@@ -69,7 +75,9 @@ export function decodeEntry(text: string | undefined, what: string): Entry | nul
       default:
         return { state: 'started' };
     }
-  } catch {
+  } catch (error) {
+    // It is there and done, but out of reach for this worker: running it again would be worse than failing.
+    if (isRecoveryError(error, 'CODEC_FAILED')) throw error;
     return { state: 'started' };
   }
 }
@@ -102,4 +110,15 @@ export function decodeMark(text: string): MapMark | null {
   const [buckets = 0, total = 0, done = 0, failed = 0] = text.split(',').map(Number);
   const whole = [buckets, total, done, failed].every((count) => Number.isSafeInteger(count) && count >= 0);
   return whole && buckets > 0 ? { buckets, total, done, failed } : null;
+}
+
+/** Items of all maps of a task, as its heads and reports show them; null when it has no map. */
+export function itemsOf(maps: KeptPieces['maps']): TaskRecord['items'] {
+  if (maps.size === 0) return null;
+  let [done, total] = [0, 0];
+  for (const mark of maps.values()) {
+    done += mark.done;
+    total += mark.total;
+  }
+  return { done, total };
 }

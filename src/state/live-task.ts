@@ -47,6 +47,8 @@ export class LiveTask {
   #stuck = false;
   /** A mark of being stuck may stand in the storage. */
   #marked = false;
+  /** How far its maps are, by name; only those that this attempt has written to. */
+  #maps: Map<string, MapMark> | null = null;
 
   constructor(start: LiveTaskStart) {
     this.start = start;
@@ -60,19 +62,37 @@ export class LiveTask {
     return this.#stuck;
   }
 
+  get maps(): ReadonlyMap<string, MapMark> | null {
+    return this.#maps;
+  }
+
   /** The number for the next explicit checkpoint. */
   nextCheckpointSeq(): number {
     this.#checkpointSeq += 1;
     return this.#checkpointSeq;
   }
 
-  renew(draft: Draft): readonly string[] {
+  /** @param ranMs how long it has run over all attempts; null where nobody asks */
+  renew(draft: Draft, ranMs: number | null): readonly string[] {
     const { taskId, name, owner, leaseMs } = this.start;
     const lease = { fromNow: leaseMs };
-    this.#head(draft, { leaseUntil: lease });
+    this.#head(
+      draft,
+      ranMs === null ? { leaseUntil: lease } : { leaseUntil: lease, ranMs: String(Math.round(ranMs)) },
+    );
     draft.index(indexes.inState('processing', name), taskId, lease);
     draft.index(indexes.held(owner), taskId, lease);
     return [keys.control(taskId)];
+  }
+
+  /** User code is about to run. From here on a crash may be the task's own doing. */
+  began(draft: Draft): void {
+    this.#head(draft, { began: String(this.start.attempt) });
+  }
+
+  /** It has outlived what made it suspect. */
+  cleared(draft: Draft): void {
+    this.#head(draft, { suspect: '' });
   }
 
   progress(
@@ -96,10 +116,11 @@ export class LiveTask {
     this.#hasAutomatic = true;
   }
 
-  checkpoint(draft: Draft, checkpoint: CheckpointText): void {
+  /** @param sealed data and state together in place of the checkpoint's own texts, where payloads are encoded */
+  checkpoint(draft: Draft, checkpoint: CheckpointText, sealed: string | null): void {
     const { taskId } = this.start;
     const { name, seq, progressPercent, stepDescription, createdAtMs } = checkpoint;
-    draft.set(keys.checkpoint(taskId, seq), encodeCheckpoint(checkpoint));
+    draft.set(keys.checkpoint(taskId, seq), encodeCheckpoint(checkpoint, sealed));
     const fields: Record<string, string> = {
       progress: String(progressPercent),
       progressAt: String(createdAtMs),
@@ -123,7 +144,10 @@ export class LiveTask {
   item(draft: Draft, map: string, mark: MapMark, key: string, entry: string, marked = true): void {
     const record = keys.ledger(this.start.taskId, map, bucketOf(key, mark.buckets));
     draft.set(record, { [`${ITEM_PREFIX}${key}`]: entry });
-    if (marked) this.#head(draft, { [`${MAP_PREFIX}${map}`]: encodeMark(mark) });
+    if (marked) {
+      this.#head(draft, { [`${MAP_PREFIX}${map}`]: encodeMark(mark) });
+      (this.#maps ??= new Map()).set(map, mark);
+    }
     this.#moved(draft);
   }
 
@@ -155,19 +179,35 @@ export class LiveTask {
   }
 
   fail(draft: Draft, error: StoredError): Fields[] {
-    const details = { error_name: error.name, ...(error.code === null ? {} : { error_code: error.code }) };
     const fields = { error: JSON.stringify(error) };
-    return this.#end(draft, 'failed', fields, ['task_failed', 'recovery_failed'], details);
+    return this.#end(draft, 'failed', fields, ['task_failed', 'recovery_failed'], errorDetails(error));
+  }
+
+  cancel(draft: Draft, error: StoredError): Fields[] {
+    return this.#end(draft, 'cancelled', { error: JSON.stringify(error) }, ['task_cancelled', null], {
+      reason: error.message,
+    });
   }
 
   /** Gives the task back, unharmed: it goes into the recovery queue and no crash is counted. */
   release(draft: Draft): Fields[] {
+    this.#queue(draft, 0, { cause: 'released' });
+    return [this.event(draft, 'task_released')];
+  }
+
+  /** Puts it into the recovery queue for another try after an error. */
+  retry(draft: Draft, error: StoredError, errorCount: number, delayMs: number): Fields[] {
+    const fields = { cause: 'retry_due', errors: String(errorCount), error: JSON.stringify(error) };
+    this.#queue(draft, delayMs, fields);
+    const details = { ...errorDetails(error), errors: String(errorCount), delay_ms: String(delayMs) };
+    return [this.event(draft, 'task_retrying', details)];
+  }
+
+  #queue(draft: Draft, delayMs: number, fields: Fields): void {
     const { taskId, name, priority } = this.start;
     this.#leave(draft);
-    draft.index(indexes.inState('orphaned', name), taskId, { fromNow: priorityBase(priority) });
-    const event = this.event(draft, 'task_released');
-    this.#head(draft, { status: 'orphaned', orphanedAt: { fromNow: 0 }, cause: 'released' });
-    return [event];
+    draft.index(indexes.inState('orphaned', name), taskId, { fromNow: priorityBase(priority) + delayMs });
+    this.#head(draft, { status: 'orphaned', dueAt: { fromNow: delayMs }, ...fields });
   }
 
   event(draft: Draft, type: RecoveryEventType, details: Readonly<Record<string, string>> = {}): Fields {
@@ -196,16 +236,16 @@ export class LiveTask {
 
   #end(
     draft: Draft,
-    status: 'completed' | 'failed',
+    status: 'completed' | 'failed' | 'cancelled',
     fields: Fields,
-    [always, recovered]: readonly [RecoveryEventType, RecoveryEventType],
+    [always, recovered]: readonly [RecoveryEventType, RecoveryEventType | null],
     details: Readonly<Record<string, string>>,
   ): Fields[] {
     const { taskId, name } = this.start;
     this.#leave(draft);
     draft.index(indexes.inState(status, name), taskId, { fromNow: 0 });
     this.#head(draft, { status, endedAt: { fromNow: 0 }, ...fields });
-    const events = this.start.recovered ? [recovered, always] : [always];
+    const events = this.start.recovered && recovered !== null ? [recovered, always] : [always];
     return events.map((type) => this.event(draft, type, details));
   }
 
@@ -227,4 +267,8 @@ export class LiveTask {
   #head(draft: Draft, fields: Fields): void {
     draft.set(keys.head(this.start.taskId), fields);
   }
+}
+
+function errorDetails({ name, code }: StoredError): Readonly<Record<string, string>> {
+  return { error_name: name, ...(code === null ? {} : { error_code: code }) };
 }

@@ -5,6 +5,7 @@
  * so concurrent writes of one owner share a batch. A `conflict` means that somebody else owns the record now:
  * the writer is dead from then on and every write of it is rejected with the error it was told to use.
  */
+import type { Clock } from '../clock.js';
 import { RecoveryError } from '../errors.js';
 import type { Batch, Outcome, StoredRecord } from '../storage/storage.js';
 import type { BatchSource, CommitQueue } from './commit-queue.js';
@@ -49,7 +50,7 @@ export class RecordWriter implements BatchSource {
   readonly #nonce: string;
   readonly #queue: CommitQueue;
   readonly #owner: WriterOwner;
-  readonly #monotonicMs: () => number;
+  readonly #clock: Pick<Clock, 'monotonicMs'>;
   readonly #renewAfterMs: number;
   /** The token that the record has now. */
   #applied: string;
@@ -66,7 +67,7 @@ export class RecordWriter implements BatchSource {
   #finishing = false;
   #dead: (() => RecoveryError) | null = null;
 
-  constructor(start: WriterStart, queue: CommitQueue, owner: WriterOwner, monotonicMs: () => number) {
+  constructor(start: WriterStart, queue: CommitQueue, owner: WriterOwner, clock: Pick<Clock, 'monotonicMs'>) {
     this.partition = start.partition;
     this.fence = start.fence;
     this.#key = start.key;
@@ -76,7 +77,7 @@ export class RecordWriter implements BatchSource {
     this.#renewAfterMs = start.renewAfterMs;
     this.#queue = queue;
     this.#owner = owner;
-    this.#monotonicMs = monotonicMs;
+    this.#clock = clock;
   }
 
   /** Monotonic send time of the last acknowledged renewal. */
@@ -154,7 +155,7 @@ export class RecordWriter implements BatchSource {
     this.#draft = null;
     this.#frozenWaiters = this.#waiters;
     this.#waiters = [];
-    const nowMs = this.#monotonicMs();
+    const nowMs = this.#clock.monotonicMs();
     let observe: readonly string[] = [];
     if (!this.#finishing && (this.#renewWanted || nowMs - this.#renewedMs > this.#renewAfterMs)) {
       observe = this.#owner.renew(draft);

@@ -1,5 +1,6 @@
 /** A storage bound to one namespace: partitions by id, deadlines, and an estimate of each partition's clock. */
 import type { Clock } from '../clock.js';
+import type { PayloadCodec } from '../domain/codec.js';
 import type {
   Batch,
   Bound,
@@ -12,6 +13,7 @@ import type {
   StoredRecord,
 } from '../storage/storage.js';
 import { hashOf } from './keys.js';
+import { Payloads } from './payloads.js';
 
 interface TimeMark {
   readonly storageMs: number;
@@ -23,19 +25,28 @@ export class Store {
   readonly clock: Clock;
   /** How long a storage call may take, in ms. */
   readonly callDeadlineMs: number;
+  readonly payloads: Payloads;
   readonly partitions: readonly string[];
   readonly home: string;
   /** Checks that the namespace is laid out as this client believes; null once that is known. */
   firstLook: (() => Promise<unknown>) | null = null;
   readonly #options: CallOptions;
   readonly #times = new Map<string, TimeMark>();
+  #failedMs: number | null = null;
 
-  constructor(storage: Storage, namespace: string, clock: Clock, callDeadlineMs: number) {
+  constructor(
+    storage: Storage,
+    namespace: string,
+    clock: Clock,
+    callDeadlineMs: number,
+    codec: PayloadCodec | null = null,
+  ) {
     this.storage = storage;
     this.clock = clock;
     this.callDeadlineMs = callDeadlineMs;
     this.partitions = Array.from({ length: storage.partitions }, (_, index) => `${namespace}:${index}`);
     this.home = `${namespace}:0`;
+    this.payloads = new Payloads(codec, namespace);
     this.#options = { deadlineMs: callDeadlineMs };
   }
 
@@ -52,6 +63,11 @@ export class Store {
     return count === 1 ? this.home : (this.partitions[hashOf(id) % count] ?? this.home);
   }
 
+  /** The monotonic time at which a call failed last, in ms; null when none has. */
+  get failedMs(): number | null {
+    return this.#failedMs;
+  }
+
   /** The storage's time as far as this process knows it: never ahead of it by more than clock drift. */
   estimatedNowMs(partition: string, monotonicMs: number = this.clock.monotonicMs()): number {
     const mark = this.#times.get(partition) ?? this.#times.get(this.home);
@@ -64,15 +80,11 @@ export class Store {
     wanted: readonly string[],
     fields?: readonly string[],
   ): Promise<{ nowMs: number; records: readonly (StoredRecord | null)[] }> {
-    const reply = await this.storage.read(partition, wanted, fields, this.#options);
-    this.#note(partition, reply.nowMs);
-    return reply;
+    return this.#noted(partition, () => this.storage.read(partition, wanted, fields, this.#options));
   }
 
   async commit(partition: string, batches: readonly Batch[]): Promise<CommitReply> {
-    const reply = await this.storage.commit(partition, batches, this.#options);
-    this.#note(partition, reply.nowMs);
-    return reply;
+    return this.#noted(partition, () => this.storage.commit(partition, batches, this.#options));
   }
 
   async range(
@@ -80,9 +92,7 @@ export class Store {
     index: string,
     query: RangeQuery,
   ): Promise<{ nowMs: number; entries: readonly IndexEntry[] }> {
-    const reply = await this.storage.range(partition, index, query, this.#options);
-    this.#note(partition, reply.nowMs);
-    return reply;
+    return this.#noted(partition, () => this.storage.range(partition, index, query, this.#options));
   }
 
   /** The entries of an index between two scores, over all partitions. */
@@ -91,6 +101,11 @@ export class Store {
       this.partitions.map((partition) => this.storage.count(partition, index, bounds, this.#options)),
     );
     return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  /** The entries of one partition's index between two scores. */
+  countIn(partition: string, index: string, bounds: { from?: Bound; to?: Bound }): Promise<number> {
+    return this.storage.count(partition, index, bounds, this.#options);
   }
 
   events(partition: string, after: string | null, limit: number): Promise<EventPage> {
@@ -116,8 +131,15 @@ export class Store {
     }
   }
 
-  #note(partition: string, storageMs: number): void {
-    this.#times.set(partition, { storageMs, monotonicMs: this.clock.monotonicMs() });
+  async #noted<T extends { readonly nowMs: number }>(partition: string, call: () => Promise<T>): Promise<T> {
+    try {
+      const reply = await call();
+      this.#times.set(partition, { storageMs: reply.nowMs, monotonicMs: this.clock.monotonicMs() });
+      return reply;
+    } catch (error) {
+      this.#failedMs = this.clock.monotonicMs();
+      throw error;
+    }
   }
 }
 

@@ -28,6 +28,18 @@ export interface TaskPage {
 /** How many tasks there are in each state. */
 export type TaskCounts = Readonly<Record<TaskStatus, number>>;
 
+/**
+ * What a cancellation came to: `cancelled`, at once, since nobody ran the task; `requested`, its owner ends it with its
+ * next heartbeat; `ended`, it had ended before.
+ */
+export type CancelOutcome = 'cancelled' | 'requested' | 'ended';
+
+/** What changes single tasks; made by the runtime. */
+export interface TaskCommands {
+  cancel(taskId: string, reason: string): Promise<CancelOutcome>;
+  requeue(taskId: string): Promise<void>;
+}
+
 interface Place {
   readonly partition: string;
   readonly index: string;
@@ -71,12 +83,14 @@ function isSame(a: Place, b: Place): boolean {
   return a.partition === b.partition && a.index === b.index;
 }
 
-/** Looks at the tasks of a namespace. Reads indexes, never the whole keyspace. */
+/** Looks at the tasks of a namespace, and lets operators step in. Reads indexes, never the whole keyspace. */
 export class TaskRegistry {
   readonly #store: Store;
+  readonly #commands: TaskCommands;
 
-  constructor(store: Store) {
+  constructor(store: Store, commands: TaskCommands) {
     this.#store = store;
+    this.#commands = commands;
   }
 
   /**
@@ -122,6 +136,37 @@ export class TaskRegistry {
     }
     return { tasks, next: null };
   };
+
+  /**
+   * A page of the tasks that were given up, each with its evidence: `crashes` and `error`.
+   * @throws as `list` does
+   * @example for (const { taskId, crashes } of (await recovery.tasks.deadLetters()).tasks) console.log(taskId, crashes);
+   */
+  readonly deadLetters = (options: Omit<ListOptions, 'status'> = {}): Promise<TaskPage> =>
+    this.list({ ...options, status: 'dead_letter' });
+
+  /**
+   * Ends a task for good, in whichever process it runs: there its signal aborts with the owner's next heartbeat, a third
+   * of the lease later at most; a function that ignores it is fenced off soon after. `reason` is stored with the task.
+   * @throws `INVALID_ID`, `INVALID_OPTION`, `TASK_NOT_FOUND`, `CORRUPT_RECORD`, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`
+   * @example await recovery.tasks.cancel('invoice-7', { reason: 'withdrawn by the customer' });
+   */
+  readonly cancel = async (
+    taskId: string,
+    options: { readonly reason?: string } = {},
+  ): Promise<CancelOutcome> => {
+    checkOptions('tasks.cancel', options, { reason: isText }, []);
+    return this.#commands.cancel(taskId, options.reason ?? '');
+  };
+
+  /**
+   * Puts a task that was given up, failed, was cancelled or waits out a backoff into the recovery queue afresh: its
+   * crashes and errors are forgotten, its checkpoints, steps and items are not.
+   * @throws `INVALID_ID`, `TASK_NOT_FOUND`, `WRONG_STATE` for one that runs or is completed, `CORRUPT_RECORD`,
+   *   `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`
+   * @example await recovery.tasks.requeue('invoice-7');
+   */
+  readonly requeue = (taskId: string): Promise<void> => this.#commands.requeue(taskId);
 
   /**
    * Tasks by state, over all names or one.

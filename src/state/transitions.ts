@@ -2,7 +2,7 @@
  * The changes of state that are made by somebody who does not hold the task: start, find orphaned, claim, give up on.
  * Each is one batch under the head's guard, so exactly one of several tries wins.
  */
-import type { OrphanCause, Plan, StoredError } from '../domain/task.js';
+import type { CrashEvidence, OrphanCause, Plan } from '../domain/task.js';
 import type { Batch, Fields } from '../storage/storage.js';
 import type { Head } from './head.js';
 import { INLINE_CHARACTERS } from './head.js';
@@ -35,7 +35,7 @@ function held(holder: Holder, name: string, taskId: string): IndexChange[] {
 }
 
 /** What takes a head out of the indexes of the state that it is in. */
-function leave({ task }: Head): IndexChange[] {
+export function leave({ task }: Head): IndexChange[] {
   const { taskId, name, status, owner, stuckSinceMs } = task;
   const changes: IndexChange[] = [{ index: indexes.inState(status, name), id: taskId, score: null }];
   if (status === 'processing' && owner !== null)
@@ -45,7 +45,7 @@ function leave({ task }: Head): IndexChange[] {
 }
 
 /** Both, without the removals of entries that are put in anew: a batch says one thing about an entry. */
-function replaced(removals: readonly IndexChange[], entries: readonly IndexChange[]): IndexChange[] {
+export function replaced(removals: readonly IndexChange[], entries: readonly IndexChange[]): IndexChange[] {
   const stays = new Set(entries.map(({ index }) => index));
   return [...removals.filter(({ index }) => !stays.has(index)), ...entries];
 }
@@ -55,14 +55,17 @@ export interface NewTask {
   readonly taskId: string;
   readonly name: string;
   readonly priority: number;
-  /** JSON text of the arguments. */
-  readonly inputText: string;
+  readonly version: string;
+  /** The arguments, as they are to be stored. */
+  readonly storedInput: string;
+  /** What was captured of the caller's context, as it is to be stored. */
+  readonly userContext: string | null;
 }
 
 /** Starts a new task. Its event is the last of `append`. */
 export function createBatch(task: NewTask, holder: Holder): Batch & { append: Fields[] } {
   const { taskId, name } = task;
-  const inline = task.inputText.length <= INLINE_CHARACTERS;
+  const inline = task.storedInput.length <= INLINE_CHARACTERS;
   const head: Fields = {
     status: 'processing',
     name,
@@ -73,10 +76,12 @@ export function createBatch(task: NewTask, holder: Holder): Batch & { append: Fi
     origin: String(holder.fence),
     createdAt: { fromNow: 0 },
     eventSeq: '1',
-    ...(inline ? { input: task.inputText } : {}),
+    version: task.version,
+    ...(task.userContext === null ? {} : { user: task.userContext }),
+    ...(inline ? { input: task.storedInput } : {}),
   };
   const set = [{ key: keys.head(taskId), fields: head }];
-  if (!inline) set.push({ key: keys.input(taskId), fields: { data: task.inputText } });
+  if (!inline) set.push({ key: keys.input(taskId), fields: { data: task.storedInput } });
   return {
     guard: { key: keys.head(taskId), expect: null, next: makeToken(holder.fence, holder.nonce, 0) },
     notAfter: holder.notAfter,
@@ -86,8 +91,26 @@ export function createBatch(task: NewTask, holder: Holder): Batch & { append: Fi
   };
 }
 
+export function crashesText(crashes: readonly CrashEvidence[]): string {
+  return JSON.stringify(crashes.slice(-KEPT_CRASHES));
+}
+
+/** How a task goes into the recovery queue. */
+export interface Orphaning {
+  readonly cause: OrphanCause;
+  /** The crashes charged to it, with this one if it counts. */
+  readonly crashes: readonly CrashEvidence[];
+  /** How long it has to wait at least, in ms. */
+  readonly delayMs: number;
+}
+
 /** Puts a task whose owner is gone into the recovery queue. The owner's token is void from then on. */
-export function orphanBatch(head: Head, cause: OrphanCause, nonce: string, notAfter: number): Batch {
+export function orphanBatch(
+  head: Head,
+  { cause, crashes, delayMs }: Orphaning,
+  nonce: string,
+  notAfter: number,
+): Batch {
   const { taskId, name, priority, fence } = head.task;
   return {
     guard: { key: keys.head(taskId), expect: head.token, next: makeToken(fence, nonce, 0) },
@@ -95,12 +118,22 @@ export function orphanBatch(head: Head, cause: OrphanCause, nonce: string, notAf
     set: [
       {
         key: keys.head(taskId),
-        fields: { status: 'orphaned', orphanedAt: { fromNow: 0 }, cause, stuckSince: '' },
+        fields: {
+          status: 'orphaned',
+          dueAt: { fromNow: delayMs },
+          cause,
+          crashes: crashesText(crashes),
+          stuckSince: '',
+        },
       },
     ],
     index: [
       ...leave(head),
-      { index: indexes.inState('orphaned', name), id: taskId, score: { fromNow: priorityBase(priority) } },
+      {
+        index: indexes.inState('orphaned', name),
+        id: taskId,
+        score: { fromNow: priorityBase(priority) + delayMs },
+      },
     ],
   };
 }
@@ -110,11 +143,37 @@ export interface Claim {
   readonly head: Head;
   readonly cause: OrphanCause;
   readonly plan: Plan;
-  readonly crashedAtMs: readonly number[];
+  readonly crashes: readonly CrashEvidence[];
+  /** Whether it may be what crashes its process. */
+  readonly suspect: boolean;
+  /** The version of the code that takes it. */
+  readonly version: string;
   /** The checkpoint's number that is resumed from; null for a clean restart. */
   readonly resumeSeq: number | null;
   readonly resumeName: string | null;
   readonly resumePercent: number;
+}
+
+function claimFields(claim: Claim, holder: Holder, eventSeq: number): Fields {
+  const { head, cause, plan } = claim;
+  const restart = plan.action === 'restart';
+  return {
+    status: 'processing',
+    owner: holder.owner,
+    leaseUntil: { fromNow: holder.leaseMs },
+    attempt: String(head.task.attempt + 1),
+    cause,
+    version: claim.version,
+    claimedAt: { fromNow: 0 },
+    crashes: crashesText(claim.crashes),
+    suspect: claim.suspect ? '1' : '',
+    eventSeq: String(eventSeq),
+    stuckSince: '',
+    // Called again after it failed, it has all its tries again.
+    ...(cause === 'retried' ? { errors: '0', ranMs: '0' } : {}),
+    ...(head.task.error === null ? {} : { error: '' }),
+    ...(restart ? { progress: '0', checkpointBase: String(head.checkpointSeq), auto: '' } : {}),
+  };
 }
 
 /** Takes a task back, under a fence one higher. */
@@ -128,7 +187,10 @@ export function claimBatch(claim: Claim, holder: Holder): Batch & { append: Fiel
       cause,
       decision: plan.action,
       reason: plan.reason,
-      crashes: String(claim.crashedAtMs.length),
+      crashes: String(claim.crashes.length),
+      ...(claim.version === head.task.version
+        ? {}
+        : { version_from: head.task.version, version_to: claim.version }),
     }),
   ];
   if (!restart) {
@@ -140,65 +202,14 @@ export function claimBatch(claim: Claim, holder: Holder): Batch & { append: Fiel
       }),
     );
   }
-  const fields: Fields = {
-    status: 'processing',
-    owner: holder.owner,
-    leaseUntil: { fromNow: holder.leaseMs },
-    attempt: String(attempt + 1),
-    cause,
-    crashes: JSON.stringify(claim.crashedAtMs.slice(-KEPT_CRASHES)),
-    eventSeq: String(head.eventSeq + append.length),
-    stuckSince: '',
-    ...(restart ? { progress: '0', checkpointBase: String(head.checkpointSeq), auto: '' } : {}),
-  };
   return {
     guard: { key: keys.head(taskId), expect: head.token, next: makeToken(holder.fence, holder.nonce, 0) },
     notAfter: holder.notAfter,
-    set: [{ key: keys.head(taskId), fields }],
+    set: [{ key: keys.head(taskId), fields: claimFields(claim, holder, head.eventSeq + append.length) }],
+    // An old wish to cancel it is not meant for a task that is called again.
+    ...(cause === 'retried' ? { remove: [keys.control(taskId)] } : {}),
     index: replaced(leave(head), held(holder, name, taskId)),
     append,
-  };
-}
-
-/** Gives a task up, with the evidence. */
-export function deadLetterBatch(
-  head: Head,
-  evidence: {
-    plan: Plan;
-    crashedAtMs: readonly number[];
-    error: StoredError;
-    nonce: string;
-    notAfter: number;
-  },
-): Batch & { append: Fields[] } {
-  const { taskId, name, attempt, fence } = head.task;
-  const seq = head.eventSeq + 1;
-  return {
-    guard: { key: keys.head(taskId), expect: head.token, next: makeToken(fence, evidence.nonce, 0) },
-    notAfter: evidence.notAfter,
-    set: [
-      {
-        key: keys.head(taskId),
-        fields: {
-          status: 'dead_letter',
-          endedAt: { fromNow: 0 },
-          crashes: JSON.stringify(evidence.crashedAtMs.slice(-KEPT_CRASHES)),
-          error: JSON.stringify(evidence.error),
-          eventSeq: String(seq),
-          stuckSince: '',
-        },
-      },
-    ],
-    index: [
-      ...leave(head),
-      { index: indexes.inState('dead_letter', name), id: taskId, score: { fromNow: 0 } },
-    ],
-    append: [
-      eventFields('dead_lettered', { taskId, name, attempt, recovered: true }, seq, {
-        reason: evidence.plan.reason,
-        crashes: String(evidence.crashedAtMs.length),
-      }),
-    ],
   };
 }
 

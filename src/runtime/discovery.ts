@@ -1,0 +1,137 @@
+/** The second phase: finds orphans and puts them into the recovery queue, and tells of those that nobody here can run. */
+import { log } from '../log.js';
+import { indexes } from '../state/keys.js';
+import { orphanBatch, quarantineBatch } from '../state/transitions.js';
+import type { Outcome } from '../storage/storage.js';
+import { orphaningOf } from './charges.js';
+import type { Engine } from './engine.js';
+import { notAfter } from './engine.js';
+import type { Candidate, DeadWorker, OrphanFinder } from './orphans.js';
+import type { ReportBuilder } from './report.js';
+import { removalOf } from './worker.js';
+
+/** An orphan that no function is registered for here. */
+export interface Unhandled {
+  readonly taskId: string;
+  readonly name: string;
+  readonly reason: string;
+}
+
+export function unhandledOf({ taskId, name }: { readonly taskId: string; readonly name: string }): Unhandled {
+  const reason = `NO_HANDLER: no function is registered under "${name}" here; it is left for a worker that has one.`;
+  return { taskId, name, reason };
+}
+
+/** What a pass is restricted to. */
+export interface PassFilter {
+  readonly names?: readonly string[];
+  readonly taskIds?: ReadonlySet<string>;
+}
+
+/** How many tasks without a handler a report names, a task name. */
+const UNHANDLED_LISTED = 100;
+
+export class Discovery {
+  readonly #engine: Engine;
+  readonly #finder: OrphanFinder;
+
+  constructor(engine: Engine, finder: OrphanFinder) {
+    this.#engine = engine;
+    this.#finder = finder;
+  }
+
+  /** Finds orphans and queues them; returns how many. */
+  async discover(filter: PassFilter, report: ReportBuilder, judgeLeases: boolean): Promise<void> {
+    const names = this.namesOf(filter);
+    const dead = await this.#finder.deadWorkers();
+    const unhandled = new Map<string, Unhandled>();
+    for await (const candidates of this.#finder.find(names, dead, judgeLeases)) {
+      const queued: Promise<boolean>[] = [];
+      for (const each of candidates) {
+        if (each.kind === 'corrupt') queued.push(this.#enqueue(each));
+        else if (!isWanted(filter, each.head.task.taskId)) continue;
+        else if (each.kind === 'orphan') queued.push(this.#enqueue(each));
+        else unhandled.set(each.head.task.taskId, unhandledOf(each.head.task));
+      }
+      await Promise.all(queued);
+      log.recovery('%d candidates put into the recovery queue', queued.length);
+    }
+    for (const name of names) report.stuck(await this.#engine.store.count(indexes.stuck(name)));
+    for await (const each of this.unhandled(filter)) unhandled.set(each.taskId, each);
+    for (const each of unhandled.values()) report.add({ ...each, decision: 'skip', outcome: 'skipped' });
+    await this.#forget(dead);
+  }
+
+  /** The names this process looks at. */
+  namesOf(filter: PassFilter): Set<string> {
+    const names = new Set<string>();
+    for (const handler of this.#engine.handlers.values()) {
+      if (handler.recoverable && (filter.names?.includes(handler.name) ?? true)) names.add(handler.name);
+    }
+    return names;
+  }
+
+  async #enqueue(candidate: Exclude<Candidate, { kind: 'unhandled' }>): Promise<boolean> {
+    if (candidate.kind === 'corrupt') {
+      await this.quarantine(candidate.taskId, candidate.name, candidate.owner, candidate.error.message);
+      return false;
+    }
+    const { store, queue, random } = this.#engine;
+    const { head, cause, ownerSuspects } = candidate;
+    const handler = this.#engine.handlers.get(head.task.name);
+    const partition = store.partitionOf(head.task.taskId);
+    const orphaning = orphaningOf(this.#engine, handler, head, cause, ownerSuspects);
+    const batch = orphanBatch(head, orphaning, random.nonce(), notAfter(this.#engine, partition));
+    const { outcome } = await queue.commit(partition, batch);
+    return outcome.status === 'applied' || outcome.status === 'duplicate';
+  }
+
+  /** Takes a task whose records can't be read out of the queues, with the reason. */
+  async quarantine(taskId: string, name: string | null, owner: string | null, reason: string): Promise<void> {
+    const { store, queue, random, emitter } = this.#engine;
+    const partition = store.partitionOf(taskId);
+    const task = { taskId, name: name ?? 'unknown', owner, reason: reason.slice(0, 1_000) };
+    const put = async (expect: string | null): Promise<Outcome> => {
+      const batch = quarantineBatch(task, random.nonce(), notAfter(this.#engine, partition), expect);
+      return (await queue.commit(partition, batch)).outcome;
+    };
+    const outcome = await put(null);
+    if (outcome.status === 'conflict') await put(outcome.current);
+    emitter.alert('corrupt_record', { task_id: taskId, reason: task.reason });
+  }
+
+  /**
+   * Orphans whose name has no function here: the first {@link UNHANDLED_LISTED} a name, partition and state.
+   */
+  async *unhandled(filter: PassFilter): AsyncGenerator<Unhandled> {
+    const { store, tasks, handlers } = this.#engine;
+    for (const name of await tasks.names()) {
+      if (handlers.has(name) || !(filter.names?.includes(name) ?? true)) continue;
+      for (const partition of store.partitions) {
+        const [running, queued] = await Promise.all([
+          store.range(partition, indexes.inState('processing', name), {
+            to: { fromNow: 0 },
+            limit: UNHANDLED_LISTED,
+          }),
+          store.range(partition, indexes.inState('orphaned', name), { limit: UNHANDLED_LISTED }),
+        ]);
+        for (const { id } of [...running.entries, ...queued.entries]) {
+          if (isWanted(filter, id)) yield unhandledOf({ taskId: id, name });
+        }
+      }
+    }
+  }
+
+  /** Takes the records of dead workers away once they hold nothing. */
+  async #forget(dead: readonly DeadWorker[]): Promise<void> {
+    const { store, queue } = this.#engine;
+    for (const { incarnation, token } of dead) {
+      if (token === null || (await store.count(indexes.held(incarnation))) > 0) continue;
+      await queue.commit(store.home, removalOf(incarnation, token, notAfter(this.#engine, store.home)));
+    }
+  }
+}
+
+export function isWanted({ taskIds }: PassFilter, taskId: string): boolean {
+  return taskIds === undefined || taskIds.has(taskId);
+}

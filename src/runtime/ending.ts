@@ -1,0 +1,91 @@
+/** The ends that an attempt can come to by its own owner's hand. Made when one comes: a running task needs none. */
+import type { RecoveryError } from '../errors.js';
+import { toJsonText } from '../domain/json.js';
+import type { StoredError } from '../domain/task.js';
+import type { Draft } from '../state/draft.js';
+import type { LiveTask, ResultText } from '../state/live-task.js';
+import type { RecordWriter } from '../state/record-writer.js';
+import { localEvent } from '../state/task-events.js';
+import type { Fields } from '../storage/storage.js';
+import { backoffMs } from './charges.js';
+import type { Engine, Handler } from './engine.js';
+import { isFinal, storedErrorOf, unstorableError } from './task-errors.js';
+
+export class Ending {
+  readonly #engine: Engine;
+  readonly #handler: Handler;
+  readonly #live: LiveTask;
+  readonly #writer: RecordWriter;
+  readonly #errorCount: number;
+
+  constructor(engine: Engine, handler: Handler, live: LiveTask, writer: RecordWriter, errorCount: number) {
+    this.#engine = engine;
+    this.#handler = handler;
+    this.#live = live;
+    this.#writer = writer;
+    this.#errorCount = errorCount;
+  }
+
+  /** A result that JSON can't hold is not kept; the task counts as done all the same. */
+  async complete(value: unknown): Promise<unknown> {
+    let result: ResultText;
+    let unstorable: RecoveryError | null = null;
+    try {
+      result = this.#resultText(value);
+    } catch (error) {
+      unstorable = unstorableError(this.#taskId, error);
+      result = { kind: 'unstorable' };
+    }
+    await this.#write((draft) => this.#live.complete(draft, result));
+    if (unstorable !== null) throw unstorable;
+    return value;
+  }
+
+  release(): Promise<void> {
+    return this.#write((draft) => this.#live.release(draft));
+  }
+
+  async fail(error: StoredError): Promise<void> {
+    await this.#write((draft) => this.#live.fail(draft, error));
+    this.#engine.cleanups.run(this.#handler, this.#taskId, 'failed');
+  }
+
+  async cancel(reason: unknown): Promise<void> {
+    const error = storedErrorOf(reason, this.#engine.settings);
+    await this.#write((draft) => this.#live.cancel(draft, error));
+    this.#engine.cleanups.run(this.#handler, this.#taskId, 'cancelled');
+  }
+
+  /** After how long it is tried again, in ms; null: it has failed for good. */
+  async failOrRetry(thrown: unknown): Promise<number | null> {
+    const error = storedErrorOf(thrown, this.#engine.settings);
+    const count = this.#errorCount + 1;
+    if (isFinal(thrown) || count >= this.#handler.maxAttempts) {
+      await this.fail(error);
+      return null;
+    }
+    const delayMs = backoffMs(this.#engine, count);
+    await this.#write((draft) => this.#live.retry(draft, error, count, delayMs));
+    return delayMs;
+  }
+
+  get #taskId(): string {
+    return this.#live.start.taskId;
+  }
+
+  #resultText(value: unknown): ResultText {
+    if (value === undefined) return { kind: 'none' };
+    const maxBytes = this.#engine.settings.limits.resultBytes;
+    const text = toJsonText(value, { what: `the result of "${this.#handler.name}"`, maxBytes });
+    return { kind: 'text', text: this.#engine.store.payloads.seal(text, this.#taskId, 'result') };
+  }
+
+  async #write(change: (draft: Draft) => Fields[]): Promise<void> {
+    let events: Fields[] = [];
+    const nowMs = await this.#writer.finish((draft) => {
+      events = change(draft);
+    });
+    if (this.#engine.emitter.idle) return;
+    for (const event of events) this.#engine.emitter.emit(localEvent(event, nowMs));
+  }
+}

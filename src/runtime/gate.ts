@@ -1,0 +1,65 @@
+/** Whether an attempt may still do anything, and how its function hears that it may not. */
+import type { RecoveryError } from '../errors.js';
+import { shutDownError } from './engine.js';
+import { contextClosed } from './task-errors.js';
+
+export class Gate {
+  readonly #taskId: string;
+  #abort: AbortController | null = null;
+  #stop: RecoveryError | null = null;
+  #closed = false;
+  #yielding = false;
+  /** Fenced off: nothing of it is written any more. */
+  lost = false;
+  /** How the task is to end once it was told to. */
+  halted: 'failed' | 'cancelled' | null = null;
+
+  constructor(taskId: string) {
+    this.#taskId = taskId;
+  }
+
+  /** Why it is not to go on; null while it may. */
+  get stop(): RecoveryError | null {
+    return this.#stop;
+  }
+
+  /** Whether its end has begun to be written. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  stopWith(reason: RecoveryError): void {
+    this.#stop = reason;
+    this.#abort?.abort(reason);
+  }
+
+  /** It is to end at its next call on the context. */
+  yield(): void {
+    this.#yielding = true;
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** Throws when nothing may be begun any more. */
+  assertUsable(): void {
+    // Asked to yield: this is the call at which it does. Its signal stays quiet, for what else is in hand.
+    if (this.#yielding && !this.#closed) this.#stop ??= shutDownError();
+    this.assertWritable();
+  }
+
+  /** Throws when what was done can't be kept any more. */
+  assertWritable(): void {
+    if (this.#stop !== null) throw this.#stop;
+    if (this.#closed) throw contextClosed(this.#taskId);
+  }
+
+  signal(): AbortSignal {
+    if (this.#abort === null) {
+      this.#abort = new AbortController();
+      if (this.#stop !== null) this.#abort.abort(this.#stop);
+    }
+    return this.#abort.signal;
+  }
+}

@@ -1,0 +1,42 @@
+/** An orderly end on a signal, for those who ask for it: a library must not take over a process unasked. */
+import process from 'node:process';
+import { checkOptions, listOf, number, oneOf } from '../domain/check-options.js';
+import { kindOf } from '../errors.js';
+import { log } from '../log.js';
+import type { ShutdownOptions } from './create-recovery.js';
+
+/** Options of `handleSignals`. */
+export interface SignalOptions extends ShutdownOptions {
+  /** Default `['SIGTERM', 'SIGINT']`. */
+  readonly signals?: readonly ('SIGTERM' | 'SIGINT' | 'SIGHUP' | 'SIGQUIT')[];
+}
+
+const CHECKS = {
+  signals: listOf(oneOf('SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT')),
+  timeoutMs: number(0, 86_400_000),
+};
+
+/** Returns a function that takes the handlers off. @throws `INVALID_OPTION` */
+export function handleSignals(
+  shutdown: (options: ShutdownOptions) => Promise<void>,
+  options: SignalOptions = {},
+): () => void {
+  checkOptions('handleSignals', options, CHECKS, []);
+  const { signals = ['SIGTERM', 'SIGINT'], timeoutMs } = options;
+  const off = (): void => {
+    for (const signal of signals) process.off(signal, end);
+  };
+  const end = (signal: NodeJS.Signals): void => {
+    // From here on a second one does what it always did.
+    off();
+    const last = (): void => {
+      // Others who listen decide for themselves; where nobody does, the process ends by the signal, as it should.
+      if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+    };
+    shutdown(timeoutMs === undefined ? {} : { timeoutMs })
+      .catch((error: unknown) => log.recovery('the shutdown on %s failed: %s', signal, kindOf(error)))
+      .finally(last);
+  };
+  for (const signal of signals) process.on(signal, end);
+  return off;
+}

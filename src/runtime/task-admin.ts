@@ -1,0 +1,112 @@
+/** What operators do to single tasks: cancel and requeue. Nobody but its owner writes the head of a running task. */
+import { RecoveryError } from '../errors.js';
+import { checkId } from '../domain/ids.js';
+import type { StoredError } from '../domain/task.js';
+import { cancelField, controlBatch, decodeControl } from '../state/control.js';
+import type { Control } from '../state/control.js';
+import { decodeHead } from '../state/head.js';
+import type { Head } from '../state/head.js';
+import { keys } from '../state/keys.js';
+import { refusalError } from '../state/record-writer.js';
+import { localEvent } from '../state/task-events.js';
+import type { CancelOutcome, TaskCommands } from '../state/task-registry.js';
+import { endBatch, requeueBatch } from '../state/endings.js';
+import type { Batch } from '../storage/storage.js';
+import type { Engine } from './engine.js';
+import { notAfter } from './engine.js';
+import { cancelledError } from './task-errors.js';
+
+/** Tries before a command gives up on a record that changes under its hands each time. */
+const TRIES = 50;
+const ENDED: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled', 'dead_letter']);
+
+export class TaskAdmin implements TaskCommands {
+  readonly #engine: Engine;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  async cancel(taskId: string, reason: string): Promise<CancelOutcome> {
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const { head, control } = await this.#find(taskId);
+      const { status } = head.task;
+      if (ENDED.has(status)) return 'ended';
+      if (control.cancel === null) {
+        const batch = controlBatch(taskId, cancelField(reason), control, this.#stamp(taskId));
+        if (!(await this.#commit(taskId, batch))) continue;
+      }
+      if (status === 'processing') {
+        for (const attempt of this.#engine.attempts) {
+          if (attempt.taskId === taskId) attempt.halt(cancelledError(taskId, reason), 'cancelled');
+        }
+        return 'requested';
+      }
+      if (await this.#end(head, reason)) return 'cancelled';
+    }
+    throw changing(taskId);
+  }
+
+  async requeue(taskId: string): Promise<void> {
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const { head } = await this.#find(taskId);
+      const { status } = head.task;
+      if (status === 'completed' || status === 'processing' || status === 'pending') {
+        throw new RecoveryError(
+          'WRONG_STATE',
+          `Task "${taskId}" is ${status}; only tasks that were given up, failed, cancelled or wait can be requeued.`,
+          { details: { taskId, status } },
+        );
+      }
+      const { nonce, notAfter: until } = this.#stamp(taskId);
+      if (!(await this.#commit(taskId, requeueBatch(head, nonce, until)))) continue;
+      this.#engine.kick();
+      return;
+    }
+    throw changing(taskId);
+  }
+
+  async #end(head: Head, reason: string): Promise<boolean> {
+    const { taskId, name, crashes } = head.task;
+    const { message } = cancelledError(taskId, reason);
+    const error: StoredError = { name: 'RecoveryError', message, code: 'TASK_CANCELLED' };
+    const batch = endBatch(head, { status: 'cancelled', crashes, error, ...this.#stamp(taskId) });
+    if (!(await this.#commit(taskId, batch))) return false;
+    const handler = this.#engine.handlers.get(name);
+    if (handler !== undefined) this.#engine.cleanups.run(handler, taskId, 'cancelled');
+    return true;
+  }
+
+  async #find(taskId: string): Promise<{ head: Head; control: Control }> {
+    const { store } = this.#engine;
+    checkId('The task id', taskId);
+    await store.look();
+    const wanted = [keys.head(taskId), keys.control(taskId)];
+    const { records } = await store.read(store.partitionOf(taskId), wanted);
+    if (records[0]) return { head: decodeHead(taskId, records[0]), control: decodeControl(records[1]) };
+    throw new RecoveryError('TASK_NOT_FOUND', `There is no task "${taskId}" in this namespace.`, {
+      details: { taskId },
+    });
+  }
+
+  #stamp(taskId: string): { readonly nonce: string; readonly notAfter: number } {
+    const { store, random } = this.#engine;
+    return { nonce: random.nonce(), notAfter: notAfter(this.#engine, store.partitionOf(taskId)) };
+  }
+
+  /** Whether it was applied; false: look again. */
+  async #commit(taskId: string, batch: Batch): Promise<boolean> {
+    const { store, queue, emitter } = this.#engine;
+    const { outcome, nowMs } = await queue.commit(store.partitionOf(taskId), batch);
+    if (outcome.status === 'refused') throw refusalError(outcome);
+    if (outcome.status === 'conflict' || outcome.status === 'expired') return false;
+    for (const event of batch.append ?? []) emitter.emit(localEvent(event, nowMs));
+    return true;
+  }
+}
+
+function changing(taskId: string): RecoveryError {
+  return new RecoveryError('STORAGE_UNAVAILABLE', `Task "${taskId}" kept changing hands; try again.`, {
+    retryable: true,
+  });
+}

@@ -1,0 +1,87 @@
+/** The changes of state by which somebody who does not hold a task ends it, or puts it back. */
+import type { CrashEvidence, StoredError } from '../domain/task.js';
+import type { Batch, Fields } from '../storage/storage.js';
+import type { Head } from './head.js';
+import { indexes, keys, priorityBase } from './keys.js';
+import { eventFields } from './task-events.js';
+import { makeToken } from './token.js';
+import { crashesText, leave, replaced } from './transitions.js';
+
+/** How a task that nobody runs is ended. */
+export interface Ending {
+  readonly status: 'dead_letter' | 'cancelled' | 'failed';
+  readonly crashes: readonly CrashEvidence[];
+  readonly error: StoredError;
+  readonly nonce: string;
+  readonly notAfter: number;
+}
+
+const END_EVENTS = {
+  dead_letter: 'dead_lettered',
+  cancelled: 'task_cancelled',
+  failed: 'task_failed',
+} as const;
+
+/** Ends a task that nobody runs: gives it up with the evidence, or cancels it. */
+export function endBatch(head: Head, ending: Ending): Batch & { append: Fields[] } {
+  const { taskId, name, attempt, fence } = head.task;
+  const { status, crashes, error, nonce, notAfter } = ending;
+  const seq = head.eventSeq + 1;
+  return {
+    guard: { key: keys.head(taskId), expect: head.token, next: makeToken(fence, nonce, 0) },
+    notAfter,
+    set: [
+      {
+        key: keys.head(taskId),
+        fields: {
+          status,
+          endedAt: { fromNow: 0 },
+          crashes: crashesText(crashes),
+          error: JSON.stringify(error),
+          eventSeq: String(seq),
+          stuckSince: '',
+        },
+      },
+    ],
+    index: [...leave(head), { index: indexes.inState(status, name), id: taskId, score: { fromNow: 0 } }],
+    append: [
+      eventFields(END_EVENTS[status], { taskId, name, attempt, recovered: true }, seq, {
+        reason: error.message,
+        crashes: String(crashes.length),
+      }),
+    ],
+  };
+}
+
+/** Puts a task that was given up, or that waits, into the recovery queue afresh: due now, all its budgets whole. */
+export function requeueBatch(head: Head, nonce: string, notAfter: number): Batch & { append: Fields[] } {
+  const { taskId, name, attempt, priority, fence, status, crashes } = head.task;
+  const seq = head.eventSeq + 1;
+  const queue = { index: indexes.inState('orphaned', name), id: taskId };
+  return {
+    guard: { key: keys.head(taskId), expect: head.token, next: makeToken(fence, nonce, 0) },
+    notAfter,
+    set: [
+      {
+        key: keys.head(taskId),
+        fields: {
+          status: 'orphaned',
+          dueAt: { fromNow: 0 },
+          cause: 'requeued',
+          crashes: '[]',
+          errors: '0',
+          ranMs: '0',
+          eventSeq: String(seq),
+        },
+      },
+    ],
+    remove: [keys.control(taskId)],
+    index: replaced(leave(head), [{ ...queue, score: { fromNow: priorityBase(priority) } }]),
+    append: [
+      eventFields('task_requeued', { taskId, name, attempt, recovered: true }, seq, {
+        status,
+        crashes: String(crashes.length),
+      }),
+    ],
+  };
+}

@@ -1,0 +1,59 @@
+/** What users hand over to be stored, on its way to the storage and back: through their codec, if they have one. */
+import type { PayloadCodec } from '../domain/codec.js';
+import { isRecoveryError, RecoveryError } from '../errors.js';
+
+/** Before each text that a codec has made; no JSON text begins with it. */
+const SEAL = '~';
+
+export class Payloads {
+  /** False without a codec: then texts are stored as they are. */
+  readonly encoded: boolean;
+  readonly #codec: PayloadCodec | null;
+  readonly #namespace: string;
+
+  constructor(codec: PayloadCodec | null, namespace: string) {
+    this.encoded = codec !== null;
+    this.#codec = codec;
+    this.#namespace = namespace;
+  }
+
+  /** The text to store. @throws `CODEC_FAILED` */
+  seal(text: string, taskId: string, what: string): string {
+    if (this.#codec === null) return text;
+    return SEAL + this.#run('encode', text, taskId, what);
+  }
+
+  /** The text that was sealed. @throws `CODEC_FAILED` */
+  open(stored: string, taskId: string, what: string): string {
+    const sealed = stored.startsWith(SEAL);
+    if (this.#codec !== null) {
+      // A text from before there was a codec is shown to it as it is: whether it may pass is the codec's to say.
+      return this.#run('decode', sealed ? stored.slice(SEAL.length) : stored, taskId, what);
+    }
+    if (!sealed) return stored;
+    throw new RecoveryError(
+      'CODEC_FAILED',
+      `The ${what} of task "${taskId}" was stored through a codec, and this Recovery has none. Give it the same codec.`,
+      { details: { taskId, payload: what } },
+    );
+  }
+
+  #run(way: 'encode' | 'decode', text: string, taskId: string, what: string): string {
+    // Parts with their lengths: no id can imitate the end of another part.
+    const place = [this.#namespace, taskId, what].map((part) => `${part.length}:${part}`).join(' ');
+    let problem = 'it answered with something that is no well-formed text';
+    try {
+      const done: unknown = this.#codec?.[way](text, place);
+      if (typeof done === 'string' && done.isWellFormed()) return done;
+    } catch (error) {
+      if (isRecoveryError(error, 'CODEC_FAILED')) throw error;
+      // What a codec throws may quote the payload: its class says enough.
+      problem = `it threw ${error instanceof Error ? error.name : typeof error}`;
+    }
+    throw new RecoveryError(
+      'CODEC_FAILED',
+      `The codec could not ${way} ${what} of task "${taskId}": ${problem}.`,
+      { details: { taskId, payload: what } },
+    );
+  }
+}
