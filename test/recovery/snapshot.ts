@@ -1,4 +1,4 @@
-import type { Checkpoint, TaskRecord, TaskSnapshot } from '../../src/domain/task.js';
+import type { Checkpoint, CrashEvidence, TaskRecord, TaskSnapshot } from '../../src/domain/task.js';
 
 export const NOW_MS = 1_700_000_000_000;
 
@@ -12,6 +12,7 @@ export function checkpointAt(progressPercent: number, change: Partial<Checkpoint
     recoverableData: null,
     databaseState: null,
     createdAtMs: NOW_MS - 1_000,
+    version: '1',
     ...change,
   };
 }
@@ -26,10 +27,13 @@ export function taskAt(progressPercent: number): TaskRecord {
     name: 'n',
     status: 'orphaned',
     priority: 0,
+    version: '1',
     attempt: 1,
+    errorCount: 0,
     fence: 1,
     owner: 'w',
     leaseUntilMs: null,
+    dueAtMs: NOW_MS,
     progressPercent,
     step: null,
     description: null,
@@ -37,9 +41,26 @@ export function taskAt(progressPercent: number): TaskRecord {
     progressAtMs: NOW_MS - 1_000,
     endedAtMs: null,
     stuckSinceMs: null,
+    crashes: [],
     crashedAtMs: [],
     orphanCause: 'lease_over',
+    items: null,
     error: null,
+  };
+}
+
+export function crashAt(atMs: number, change: Partial<CrashEvidence> = {}): CrashEvidence {
+  return {
+    atMs,
+    owner: 'w',
+    fence: 1,
+    attempt: 1,
+    cause: 'lease_over',
+    step: null,
+    progressPercent: 0,
+    ranMs: 0,
+    suspects: null,
+    ...change,
   };
 }
 
@@ -48,11 +69,13 @@ export function snapshotOf(change: Partial<TaskSnapshot> = {}): TaskSnapshot {
     task: taskAt(0),
     cause: 'lease_over',
     nowMs: NOW_MS,
+    crashes: [crashAt(NOW_MS)],
     crashedAtMs: [NOW_MS],
     crashBudget: { count: 3, windowMs: 72 * 3_600_000 },
     checkpoint: null,
     automaticCheckpoint: null,
     corruptCheckpoints: 0,
+    versionChange: null,
     hasValidate: false,
     validation: null,
     ...change,

@@ -1,21 +1,33 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CheckpointStore, decodeCheckpoint, encodeCheckpoint } from '../../src/state/checkpoint-store.js';
+import {
+  checkpointPlace,
+  CheckpointStore,
+  decodeCheckpoint,
+  encodeCheckpoint,
+  payloadOf,
+} from '../../src/state/checkpoint-store.js';
 import type { CheckpointText } from '../../src/state/checkpoint-store.js';
 import { Draft } from '../../src/state/draft.js';
 import { keys } from '../../src/state/keys.js';
 import { LiveTask } from '../../src/state/live-task.js';
+import { Payloads } from '../../src/state/payloads.js';
 import { makeToken } from '../../src/state/token.js';
 import { createBatch } from '../../src/state/transitions.js';
 import { plainStore } from './manual-storage.js';
+import { placeCodec } from './place-codec.js';
+import { newTask } from './task-in-memory.js';
 
 const OWNER = { owner: 'w', leaseMs: 1_000, fence: 1, nonce: 'n', notAfter: Number.MAX_SAFE_INTEGER };
 const HOME = 'test:0';
+const PLAIN = new Payloads(null, 'ns');
+/** A codec that writes the place beside the text, and refuses another one. */
+const SEALING = new Payloads(placeCodec, 'ns');
 
 /** A task in a memory storage, written to without a queue. */
-async function taskWith(count: number) {
+async function taskWith(count: number, version = '1') {
   const { store, storage, clock } = plainStore();
-  await storage.commit(HOME, [createBatch({ taskId: 't', name: 'n', priority: 0, inputText: '[]' }, OWNER)]);
+  await storage.commit(HOME, [createBatch(newTask({ version }), OWNER)]);
   const live = new LiveTask({
     taskId: 't',
     name: 'n',
@@ -42,7 +54,7 @@ async function taskWith(count: number) {
     expect(outcomes[0]?.status).toBe('applied');
   };
   const checkpoint = (name: string): Promise<void> =>
-    write((draft) => live.checkpoint(draft, textOf(name, live.nextCheckpointSeq())));
+    write((draft) => live.checkpoint(draft, textOf(name, live.nextCheckpointSeq()), null));
   for (let seq = 1; seq <= count; seq += 1) await checkpoint(`c${seq}`);
   const spoil = (seq: number, data: string): Promise<void> =>
     write((draft) => draft.set(keys.checkpoint('t', seq), { data }));
@@ -58,6 +70,7 @@ function textOf(name: string, seq: number): CheckpointText {
     dataText: JSON.stringify({ seq }),
     stateText: 'null',
     createdAtMs: seq * 10,
+    version: '1',
   };
 }
 
@@ -72,11 +85,12 @@ describe('records of checkpoints', () => {
     dataText: fc.json(),
     stateText: fc.json(),
     createdAtMs: fc.nat(),
+    version: fc.oneof(fc.constant('1'), fc.string({ minLength: 1 })),
   });
 
-  function recordOf(checkpoint: CheckpointText): Map<string, string> {
+  function recordOf(checkpoint: CheckpointText, sealed: string | null = null): Map<string, string> {
     return new Map(
-      Object.entries(encodeCheckpoint(checkpoint)).map(([name, value]) => [
+      Object.entries(encodeCheckpoint(checkpoint, sealed)).map(([name, value]) => [
         name,
         typeof value === 'string' ? value : '?',
       ]),
@@ -87,7 +101,7 @@ describe('records of checkpoints', () => {
     fc.assert(
       fc.property(anyText, (given) => {
         const { dataText, stateText, ...rest } = given;
-        expect(decodeCheckpoint('t', given.seq, recordOf(given))).toEqual({
+        expect(decodeCheckpoint('t', given.seq, recordOf(given), PLAIN)).toEqual({
           ...rest,
           automatic: false,
           recoverableData: JSON.parse(dataText),
@@ -104,7 +118,7 @@ describe('records of checkpoints', () => {
         const at = place % text.length;
         const changed = text.slice(0, at) + character + text.slice(at + 1);
         fc.pre(changed !== text);
-        expect(() => decodeCheckpoint('t', given.seq, new Map([['data', changed]]))).toThrow(
+        expect(() => decodeCheckpoint('t', given.seq, new Map([['data', changed]]), PLAIN)).toThrow(
           expect.objectContaining({ code: 'CORRUPT_RECORD' }),
         );
       }),
@@ -113,10 +127,52 @@ describe('records of checkpoints', () => {
 
   it('one of another number, or none, does not count', () => {
     const record = recordOf(textOf('a', 2));
-    expect(() => decodeCheckpoint('t', 7, record)).toThrow(
+    expect(() => decodeCheckpoint('t', 7, record, PLAIN)).toThrow(
       expect.objectContaining({ code: 'CORRUPT_RECORD' }),
     );
-    expect(() => decodeCheckpoint('t', 2, null)).toThrow(expect.objectContaining({ code: 'CORRUPT_RECORD' }));
+    expect(() => decodeCheckpoint('t', 2, null, PLAIN)).toThrow(
+      expect.objectContaining({ code: 'CORRUPT_RECORD' }),
+    );
+  });
+
+  it('without a version it is of the first one, which costs nothing', () => {
+    const first = recordOf(textOf('a', 2));
+    expect(first.get('data')).not.toContain('version');
+    expect(decodeCheckpoint('t', 2, first, PLAIN).version).toBe('1');
+  });
+
+  const seal = (given: CheckpointText, taskId = 't'): string =>
+    SEALING.seal(`{${payloadOf(given)}}`, taskId, checkpointPlace(given.seq));
+
+  it('property: sealed ones come back through their codec, and show nothing of their data without it', () => {
+    fc.assert(
+      fc.property(anyText, fc.uuid(), (given, secret) => {
+        const hidden = { ...given, dataText: JSON.stringify(secret), stateText: JSON.stringify([secret]) };
+        const record = recordOf(hidden, seal(hidden));
+        expect(decodeCheckpoint('t', given.seq, record, SEALING)).toMatchObject({
+          name: given.name,
+          version: given.version,
+          recoverableData: secret,
+          databaseState: [secret],
+        });
+        expect(record.get('data')).not.toContain(secret);
+        expect(() => decodeCheckpoint('t', given.seq, record, PLAIN)).toThrow(
+          expect.objectContaining({ code: 'CODEC_FAILED' }),
+        );
+      }),
+    );
+  });
+
+  it('property: a sealed one opens under its own number and task only', () => {
+    fc.assert(
+      fc.property(anyText, fc.nat(), fc.string({ minLength: 1 }), (given, seq, taskId) => {
+        const same = seq === given.seq && taskId === 't';
+        const record = recordOf({ ...given, seq }, seal(given));
+        const read = (): unknown => decodeCheckpoint(taskId, seq, record, SEALING);
+        if (same) expect(read).not.toThrow();
+        else expect(read).toThrow(expect.objectContaining({ code: 'CODEC_FAILED' }));
+      }),
+    );
   });
 });
 
@@ -162,6 +218,7 @@ describe('CheckpointStore', () => {
       recoverableData: { seq: 2 },
       databaseState: null,
       createdAtMs: 99,
+      version: '1',
     });
     expect(namesOf(await checkpoints.list('t'))).toEqual(['c2', 'c1']);
   });
@@ -173,10 +230,29 @@ describe('CheckpointStore', () => {
     expect(await checkpoints.latest('t')).toMatchObject({ name: 'after', automatic: false });
   });
 
-  it('an automatic mark without an explicit one has no data', async () => {
-    const { checkpoints, live, write } = await taskWith(0);
+  it('an automatic mark without an explicit one has no data, and the version of its task', async () => {
+    const { checkpoints, live, write } = await taskWith(0, '7');
     await write((draft) => live.automaticCheckpoint(draft, 30, null, 5));
-    expect(await checkpoints.latest('t')).toMatchObject({ seq: 0, automatic: true, recoverableData: null });
+    expect(await checkpoints.latest('t')).toMatchObject({
+      seq: 0,
+      automatic: true,
+      recoverableData: null,
+      version: '7',
+    });
+  });
+
+  it('an automatic mark has the version of the data that it carries', async () => {
+    const { checkpoints, live, write } = await taskWith(1, '7');
+    await write((draft) => live.automaticCheckpoint(draft, 30, null, 5));
+    expect(await checkpoints.latest('t')).toMatchObject({ automatic: true, version: '1' });
+  });
+
+  it('what its codec does not open is an error, not corrupt: nothing older is used instead', async () => {
+    const { checkpoints, live, write } = await taskWith(1);
+    const text = textOf('hidden', live.nextCheckpointSeq());
+    await write((draft) => live.checkpoint(draft, text, '~whatever'));
+    await expect(checkpoints.latest('t')).rejects.toMatchObject({ code: 'CODEC_FAILED' });
+    await expect(checkpoints.list('t')).rejects.toMatchObject({ code: 'CODEC_FAILED' });
   });
 
   it('a clean restart voids what was there', async () => {

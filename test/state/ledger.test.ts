@@ -14,39 +14,95 @@ import {
   entries,
   INLINE_ENTRY,
   ITEM_PREFIX,
+  itemsOf,
   STEP_FIELD,
 } from '../../src/state/ledger.js';
+import { Payloads } from '../../src/state/payloads.js';
+import { placeCodec } from './place-codec.js';
 import { create, hold, holder, HOME, taskInMemory } from './task-in-memory.js';
+
+const plain = (text: string): string => text;
 
 describe('entries', () => {
   it('property: a result comes back', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (value) => {
         const text = toJsonText(value, { what: 'it', maxBytes: 1_000_000 });
-        expect(decodeEntry(entries.done(text), 'it')).toEqual({ state: 'done', value: JSON.parse(text) });
+        expect(decodeEntry(entries.done(text), 'it', plain)).toEqual({
+          state: 'done',
+          value: JSON.parse(text),
+        });
       }),
     );
   });
 
   it('tells the states apart', () => {
     const error = { name: 'E', message: 'm', code: 'C' };
-    expect(decodeEntry(undefined, 'it')).toBeNull();
-    expect(decodeEntry(entries.done(null), 'it')).toEqual({ state: 'done', value: undefined });
-    expect(decodeEntry(entries.unstorable, 'it')).toEqual({ state: 'unstorable' });
-    expect(decodeEntry(entries.started, 'it')).toEqual({ state: 'started' });
-    expect(decodeEntry(entries.failed(error), 'it')).toEqual({ state: 'failed', error });
-    expect(decodeEntry('f{}', 'it')).toEqual({
+    expect(decodeEntry(undefined, 'it', plain)).toBeNull();
+    expect(decodeEntry(entries.done(null), 'it', plain)).toEqual({ state: 'done', value: undefined });
+    expect(decodeEntry(entries.unstorable, 'it', plain)).toEqual({ state: 'unstorable' });
+    expect(decodeEntry(entries.started, 'it', plain)).toEqual({ state: 'started' });
+    expect(decodeEntry(entries.failed(JSON.stringify(error)), 'it', plain)).toEqual({
+      state: 'failed',
+      error,
+    });
+    expect(decodeEntry('f{}', 'it', plain)).toEqual({
       state: 'failed',
       error: { name: 'Error', message: '', code: null },
     });
   });
 
   it.each(['', '?', 'j', 'j{', 'f', 'f1', 'f[]', ELSEWHERE])('%j leaves its piece in doubt', (text) => {
-    expect(decodeEntry(text, 'it')).toEqual({ state: 'started' });
+    expect(decodeEntry(text, 'it', plain)).toEqual({ state: 'started' });
   });
 
   it('property: any text is decoded without an error', () => {
-    fc.assert(fc.property(fc.string(), (text) => decodeEntry(text, 'it') !== null));
+    fc.assert(fc.property(fc.string(), (text) => decodeEntry(text, 'it', plain) !== null));
+  });
+});
+
+describe('sealed entries', () => {
+  const payloads = new Payloads(placeCodec, 'ns');
+  const open = (text: string): string => payloads.open(text, 't', 'step a');
+  const error = { name: 'E', message: 'm', code: null };
+
+  it('results and errors are opened, and nothing else is', () => {
+    const sealed = (text: string): string => payloads.seal(text, 't', 'step a');
+    expect(decodeEntry(entries.done(sealed('[1]')), 'it', open)).toEqual({ state: 'done', value: [1] });
+    expect(decodeEntry(entries.failed(sealed(JSON.stringify(error))), 'it', open)).toEqual({
+      state: 'failed',
+      error,
+    });
+    const never = (): string => {
+      throw new Error('nothing to open');
+    };
+    expect(decodeEntry(entries.done(null), 'it', never)).toEqual({ state: 'done', value: undefined });
+    expect(decodeEntry(entries.unstorable, 'it', never)).toEqual({ state: 'unstorable' });
+    expect(decodeEntry(entries.started, 'it', never)).toEqual({ state: 'started' });
+  });
+
+  it.each(['j', 'f'])(
+    '%j of another place is out of reach, not in doubt: it would be run again',
+    (letter) => {
+      const elsewhere = letter + payloads.seal('{}', 't', 'step b');
+      expect(() => decodeEntry(elsewhere, 'it', open)).toThrow(
+        expect.objectContaining({ code: 'CODEC_FAILED' }),
+      );
+    },
+  );
+});
+
+describe('itemsOf', () => {
+  const mark = fc.record({ buckets: fc.constant(1), total: fc.nat(99), done: fc.nat(99), failed: fc.nat(9) });
+
+  it('property: adds up all maps, and is null without one', () => {
+    fc.assert(
+      fc.property(fc.array(mark, { maxLength: 5 }), (marks) => {
+        const items = itemsOf(new Map(marks.map((each, index) => [`map${index}`, each])));
+        const sum = (part: 'done' | 'total'): number => marks.reduce((all, each) => all + each[part], 0);
+        expect(items).toEqual(marks.length === 0 ? null : { done: sum('done'), total: sum('total') });
+      }),
+    );
   });
 });
 

@@ -3,11 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { decodeCheckpoint } from '../../src/state/checkpoint-store.js';
 import { INLINE_CHARACTERS } from '../../src/state/head.js';
 import { indexes, keys, priorityBase } from '../../src/state/keys.js';
+import { Payloads } from '../../src/state/payloads.js';
 import { create, expectConsistent, hold, holder, HOME, taskInMemory } from './task-in-memory.js';
 
 async function running(recovered = false, priority = 0) {
   const task = taskInMemory();
-  await create(task, holder('w1'), priority);
+  await create(task, holder('w1'), { priority });
   return { task, ...(await hold(task, holder('w1'), recovered)) };
 }
 
@@ -19,7 +20,7 @@ describe('LiveTask', () => {
     const { task, live, write } = await running();
     await task.clock.advance(400);
     let observed: readonly string[] = [];
-    await write((draft) => (observed = live.renew(draft)));
+    await write((draft) => (observed = live.renew(draft, null)));
     const until = task.clock.wallMs() + 1_000;
     expect(observed).toEqual([keys.control('t')]);
     expect((await task.head()).task.leaseUntilMs).toBe(until);
@@ -49,15 +50,16 @@ describe('LiveTask', () => {
       dataText: '1',
       stateText: '2',
       createdAtMs: 9,
+      version: '1',
     };
     await write((draft) => live.automaticCheckpoint(draft, 20, null, 8));
-    await write((draft) => live.checkpoint(draft, text));
+    await write((draft) => live.checkpoint(draft, text, null));
     const head = await task.head();
     expect(head).toMatchObject({ checkpointSeq: 1, automatic: null });
     expect(head.task).toMatchObject({ progressPercent: 30, description: 'd', progressAtMs: 9 });
     expect([...head.reached]).toEqual([['a', 1]]);
     const { records } = await task.storage.read(HOME, [keys.checkpoint('t', 1)]);
-    expect(decodeCheckpoint('t', 1, records[0] ?? null)).toMatchObject({
+    expect(decodeCheckpoint('t', 1, records[0] ?? null, new Payloads(null, 'ns'))).toMatchObject({
       recoverableData: 1,
       databaseState: 2,
     });

@@ -27,7 +27,7 @@ function setUp() {
     },
   };
   const start = { partition: HOME, key: 'k', fence: 1, nonce: 'n', renewedMs: 0, renewAfterMs: 300 };
-  const writer = new RecordWriter(start, new CommitQueue(storage.store), owner, () => clock.monotonicMs());
+  const writer = new RecordWriter(start, new CommitQueue(storage.store), owner, clock);
   const create: Batch = {
     guard: { key: 'k', expect: null, next: makeToken(1, 'n', 0) },
     notAfter: Number.MAX_SAFE_INTEGER,

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import { TASK_STATUSES } from '../../src/domain/task.js';
-import type { Plan } from '../../src/domain/task.js';
+import type { CrashEvidence, Plan } from '../../src/domain/task.js';
 import { Draft } from '../../src/state/draft.js';
 import { decodeHead } from '../../src/state/head.js';
 import type { Head } from '../../src/state/head.js';
@@ -8,8 +8,8 @@ import { indexes, keys } from '../../src/state/keys.js';
 import { LiveTask } from '../../src/state/live-task.js';
 import { makeToken } from '../../src/state/token.js';
 import { createBatch } from '../../src/state/transitions.js';
-import type { Holder } from '../../src/state/transitions.js';
-import type { Batch, Outcome, Storage } from '../../src/storage/storage.js';
+import type { Claim, Holder, NewTask } from '../../src/state/transitions.js';
+import type { Batch, Outcome, Storage, StoredRecord } from '../../src/storage/storage.js';
 import type { ManualClock } from '../support/manual-clock.js';
 import { plainStore } from './manual-storage.js';
 
@@ -25,11 +25,56 @@ export function plan(action: Plan['action'], reason = 'because'): Plan {
   return { action, reason, evidence: {}, strategy: 's' };
 }
 
+export function newTask(change: Partial<NewTask> = {}): NewTask {
+  return {
+    taskId: 't',
+    name: 'n',
+    priority: 0,
+    version: '1',
+    storedInput: '[1]',
+    userContext: null,
+    ...change,
+  };
+}
+
+/** A claim for a resume by code of the same version; `head` is to be given. */
+export function claimOn(head: Head, change: Partial<Claim> = {}): Claim {
+  return {
+    head,
+    cause: 'lease_over',
+    plan: plan('resume'),
+    crashes: [],
+    suspect: false,
+    version: head.task.version,
+    resumeSeq: null,
+    resumeName: null,
+    resumePercent: 0,
+    ...change,
+  };
+}
+
+export function crashAt(atMs: number, change: Partial<CrashEvidence> = {}): CrashEvidence {
+  return {
+    atMs,
+    owner: 'w1',
+    fence: 10,
+    attempt: 1,
+    cause: 'lease_over',
+    step: null,
+    progressPercent: 0,
+    ranMs: 5,
+    suspects: null,
+    ...change,
+  };
+}
+
 export interface TaskInMemory {
   readonly storage: Storage;
   readonly clock: ManualClock;
   readonly commit: (batch: Batch) => Promise<Outcome>;
   readonly head: () => Promise<Head>;
+  /** A record's fields; null when there is none. */
+  readonly record: (key: string) => Promise<StoredRecord | null>;
   /** The task's score in each index that it stands in. */
   readonly scores: () => Promise<Map<string, number>>;
   readonly events: () => Promise<Record<string, string>[]>;
@@ -44,10 +89,12 @@ export function taskInMemory(): TaskInMemory {
     if (outcome === undefined) throw new Error('no outcome');
     return outcome;
   };
+  const record = async (key: string): Promise<StoredRecord | null> =>
+    (await storage.read(HOME, [key])).records[0] ?? null;
   const head = async (): Promise<Head> => {
-    const { records } = await storage.read(HOME, [keys.head('t')]);
-    if (!records[0]) throw new Error('no head');
-    return decodeHead('t', records[0]);
+    const found = await record(keys.head('t'));
+    if (found === null) throw new Error('no head');
+    return decodeHead('t', found);
   };
   const scores = async (): Promise<Map<string, number>> => {
     const names = [
@@ -67,7 +114,7 @@ export function taskInMemory(): TaskInMemory {
     const page = await storage.events(HOME, { after: null, limit: 1_000 });
     return page.events.map(({ fields }) => Object.fromEntries(fields));
   };
-  return { storage, clock, commit, head, scores, events };
+  return { storage, clock, commit, head, record, scores, events };
 }
 
 /** The chain of writes of a holder, without a queue. */
@@ -105,8 +152,12 @@ export async function hold(
   return { live, write };
 }
 
-export async function create(task: TaskInMemory, by: Holder = holder('w1'), priority = 0): Promise<void> {
-  const outcome = await task.commit(createBatch({ taskId: 't', name: 'n', priority, inputText: '[1]' }, by));
+export async function create(
+  task: TaskInMemory,
+  by: Holder = holder('w1'),
+  change: Partial<NewTask> = {},
+): Promise<void> {
+  const outcome = await task.commit(createBatch(newTask(change), by));
   expect(outcome.status).toBe('applied');
 }
 

@@ -6,6 +6,7 @@ import type { TaskStatus } from '../../src/domain/task.js';
 import { indexes, keys } from '../../src/state/keys.js';
 import { Store } from '../../src/state/store.js';
 import { TaskRegistry } from '../../src/state/task-registry.js';
+import type { TaskCommands } from '../../src/state/task-registry.js';
 import { memoryStorage } from '../../src/storage/memory.js';
 import type { Storage } from '../../src/storage/storage.js';
 import { ManualClock } from '../support/manual-clock.js';
@@ -45,7 +46,15 @@ function setUp(partitions = 3, change: (storage: Storage) => Storage = (storage)
       },
     ]);
   };
-  return { registry: new TaskRegistry(store), put, store };
+  const commanded: unknown[][] = [];
+  const commands: TaskCommands = {
+    cancel: async (...given) => {
+      commanded.push(given);
+      return 'requested';
+    },
+    requeue: async (...given) => void commanded.push(given),
+  };
+  return { registry: new TaskRegistry(store, commands), put, store, commanded };
 }
 
 async function pages(

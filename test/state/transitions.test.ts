@@ -5,26 +5,26 @@ import { indexes, keys, priorityBase } from '../../src/state/keys.js';
 import {
   claimBatch,
   createBatch,
-  deadLetterBatch,
   KEPT_CRASHES,
   orphanBatch,
   quarantineBatch,
 } from '../../src/state/transitions.js';
-import type { Claim } from '../../src/state/transitions.js';
+import { endBatch, requeueBatch } from '../../src/state/endings.js';
 import type { Batch } from '../../src/storage/storage.js';
 import {
+  claimOn,
+  crashAt,
   create,
   expectConsistent,
   FOREVER,
   hold,
   holder,
   HOME,
+  newTask,
   plan,
   taskInMemory,
 } from './task-in-memory.js';
 import type { TaskInMemory } from './task-in-memory.js';
-
-const nothing = { resumeSeq: null, resumeName: null, resumePercent: 0 };
 
 async function claimOf(
   task: TaskInMemory,
@@ -32,8 +32,7 @@ async function claimOf(
   owner: string,
   fence: number,
 ): Promise<Batch> {
-  const head = await task.head();
-  const claim: Claim = { head, cause: 'lease_over', plan: plan(action), crashedAtMs: [5], ...nothing };
+  const claim = claimOn(await task.head(), { plan: plan(action), crashes: [crashAt(5)] });
   return claimBatch(claim, holder(owner, fence));
 }
 
@@ -63,7 +62,7 @@ describe('create', () => {
     const task = taskInMemory();
     await create(task);
     const make = (owner: string, notAfter: number): Batch =>
-      createBatch({ taskId: 't', name: 'n', priority: 0, inputText: '[]' }, { ...holder(owner), notAfter });
+      createBatch(newTask({ storedInput: '[]' }), { ...holder(owner), notAfter });
     expect(await task.commit(make('w2', FOREVER))).toMatchObject({ status: 'conflict' });
     expect(await task.commit(make('w1', FOREVER))).toMatchObject({ status: 'duplicate' });
     expect(await task.commit(make('w2', task.clock.wallMs() - 1))).toMatchObject({ status: 'expired' });
@@ -72,20 +71,21 @@ describe('create', () => {
 
   it('keeps a long input in a record of its own', async () => {
     const task = taskInMemory();
-    const inputText = JSON.stringify(['x'.repeat(INLINE_CHARACTERS)]);
-    await task.commit(createBatch({ taskId: 't', name: 'n', priority: 0, inputText }, holder('w1')));
+    const storedInput = JSON.stringify(['x'.repeat(INLINE_CHARACTERS)]);
+    await task.commit(createBatch(newTask({ storedInput }), holder('w1')));
     expect((await task.head()).input).toBeNull();
     const { records } = await task.storage.read(HOME, [keys.input('t')]);
-    expect(records[0]?.get('data')).toBe(inputText);
+    expect(records[0]?.get('data')).toBe(storedInput);
   });
 });
 
 describe('orphan', () => {
   it('goes into the queue by priority, and voids the token of its owner', async () => {
     const task = taskInMemory();
-    await create(task, holder('w1'), 7);
+    await create(task, holder('w1'), { priority: 7 });
     const { write } = await hold(task, holder('w1'));
-    expect(await task.commit(orphanBatch(await task.head(), 'owner_dead', 'x', FOREVER))).toMatchObject({
+    const orphaning = { cause: 'owner_dead', crashes: [crashAt(3)], delayMs: 0 } as const;
+    expect(await task.commit(orphanBatch(await task.head(), orphaning, 'x', FOREVER))).toMatchObject({
       status: 'applied',
     });
     expect(await task.scores()).toEqual(
@@ -94,6 +94,7 @@ describe('orphan', () => {
     expect((await task.head()).task).toMatchObject({
       status: 'orphaned',
       orphanCause: 'owner_dead',
+      crashes: [crashAt(3)],
       fence: 10,
     });
     expect(await write((draft) => draft.set(keys.head('t'), { progress: '5' }))).toMatchObject({
@@ -119,13 +120,7 @@ describe('claim', () => {
     await create(task);
     const head = await task.head();
     const resumed = { resumeSeq: 3, resumeName: 'parsed', resumePercent: 40 };
-    const claim: Claim = {
-      head,
-      cause: 'slot_taken_over',
-      plan: plan('resume', 'why'),
-      crashedAtMs: [],
-      ...resumed,
-    };
+    const claim = claimOn(head, { cause: 'slot_taken_over', plan: plan('resume', 'why'), ...resumed });
     await task.commit(claimBatch(claim, holder('w2', 11)));
     expect((await task.events()).slice(1)).toMatchObject([
       {
@@ -152,47 +147,14 @@ describe('claim', () => {
   it('keeps a bounded number of crashes, the newest', async () => {
     const task = taskInMemory();
     await create(task);
-    const crashedAtMs = Array.from({ length: KEPT_CRASHES + 20 }, (_, index) => index);
-    const claim: Claim = {
-      head: await task.head(),
-      cause: 'lease_over',
-      plan: plan('resume'),
-      crashedAtMs,
-      ...nothing,
-    };
-    await task.commit(claimBatch(claim, holder('w2', 11)));
-    expect((await task.head()).task.crashedAtMs).toEqual(crashedAtMs.slice(20));
+    const crashes = Array.from({ length: KEPT_CRASHES + 20 }, (_, index) => crashAt(index));
+    await task.commit(claimBatch(claimOn(await task.head(), { crashes }), holder('w2', 11)));
+    expect((await task.head()).task.crashes).toEqual(crashes.slice(20));
   });
 });
 
-describe('giving up', () => {
-  it('dead letter: with its evidence, out of every queue', async () => {
-    const task = taskInMemory();
-    await create(task);
-    const error = { name: 'E', message: 'too often', code: 'TASK_DEAD_LETTER' };
-    const evidence = {
-      plan: plan('dead_letter', 'too often'),
-      crashedAtMs: [1, 2],
-      error,
-      nonce: 'x',
-      notAfter: FOREVER,
-    };
-    await task.commit(deadLetterBatch(await task.head(), evidence));
-    expect((await task.head()).task).toMatchObject({
-      status: 'dead_letter',
-      error,
-      crashedAtMs: [1, 2],
-      endedAtMs: task.clock.wallMs(),
-    });
-    expect((await task.events()).at(-1)).toMatchObject({
-      event: 'dead_lettered',
-      reason: 'too often',
-      crashes: '2',
-    });
-    await expectConsistent(task);
-  });
-
-  it('quarantine: takes the task out of the queues and keeps the reason, once', async () => {
+describe('quarantine', () => {
+  it('takes the task out of the queues and keeps the reason, once', async () => {
     const task = taskInMemory();
     await create(task);
     const batch = quarantineBatch({ taskId: 't', name: 'n', owner: 'w1', reason: 'broken' }, 'x', FOREVER);
@@ -203,31 +165,25 @@ describe('giving up', () => {
   });
 });
 
-type Step =
-  | 'orphan'
-  | 'resume'
-  | 'restart'
-  | 'bury'
-  | 'release'
-  | 'complete'
-  | 'fail'
-  | 'stuck'
-  | 'progress'
-  | 'checkpoint';
+const STEPS = [
+  'orphan',
+  'resume',
+  'restart',
+  'bury',
+  'withdraw',
+  'requeue',
+  'release',
+  'retry',
+  'cancel',
+  'complete',
+  'fail',
+  'stuck',
+  'progress',
+  'checkpoint',
+] as const;
 
 it('property: after any walk through the states, indexes and events agree with the head, and the fence rises', async () => {
-  const step = fc.constantFrom<Step>(
-    'orphan',
-    'resume',
-    'restart',
-    'bury',
-    'release',
-    'complete',
-    'fail',
-    'stuck',
-    'progress',
-    'checkpoint',
-  );
+  const step = fc.constantFrom(...STEPS);
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 15 }), async (walk) => {
       const task = taskInMemory();
@@ -240,8 +196,9 @@ it('property: after any walk through the states, indexes and events agree with t
         const running = head.task.status === 'processing';
         const { live, write } = mine;
         const ended = head.task.endedAtMs !== null;
+        const orphaning = { cause: 'lease_over', crashes: [], delayMs: fence } as const;
         if (each === 'orphan' && running)
-          await task.commit(orphanBatch(head, 'lease_over', `o${fence}`, FOREVER));
+          await task.commit(orphanBatch(head, orphaning, `o${fence}`, FOREVER));
         if ((each === 'resume' || each === 'restart') && (!ended || head.task.status === 'failed')) {
           fence += 1;
           const by = holder(`w${(fence % 3) + 1}`, fence);
@@ -249,14 +206,14 @@ it('property: after any walk through the states, indexes and events agree with t
           mine = await hold(task, by, true);
         }
         const error = { name: 'E', message: 'm', code: null };
-        const bury = {
-          plan: plan('dead_letter'),
-          crashedAtMs: [1],
-          error,
-          nonce: `d${fence}`,
-          notAfter: FOREVER,
-        };
-        if (each === 'bury' && !ended) await task.commit(deadLetterBatch(head, bury));
+        const stamp = { nonce: `${each}${head.eventSeq}`, notAfter: FOREVER };
+        const end = { crashes: [crashAt(1)], error, ...stamp } as const;
+        if (each === 'bury' && !ended) await task.commit(endBatch(head, { status: 'dead_letter', ...end }));
+        if (each === 'withdraw' && !ended) await task.commit(endBatch(head, { status: 'cancelled', ...end }));
+        if (each === 'requeue' && !running && head.task.status !== 'completed')
+          await task.commit(requeueBatch(head, stamp.nonce, FOREVER));
+        if (running && each === 'retry') await write((draft) => live.retry(draft, error, 1, 50));
+        if (running && each === 'cancel') await write((draft) => live.cancel(draft, error));
         if (running && each === 'release') await write((draft) => live.release(draft));
         if (running && each === 'complete') await write((draft) => live.complete(draft, { kind: 'none' }));
         if (running && each === 'fail') await write((draft) => live.fail(draft, error));
