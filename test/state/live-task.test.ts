@@ -3,8 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { decodeCheckpoint } from '../../src/state/checkpoint-store.js';
 import { INLINE_CHARACTERS } from '../../src/state/head.js';
 import { indexes, keys, priorityBase } from '../../src/state/keys.js';
+import type { MapMark } from '../../src/state/ledger.js';
 import { Payloads } from '../../src/state/payloads.js';
-import { create, expectConsistent, hold, holder, HOME, taskInMemory } from './task-in-memory.js';
+import { claimBatch } from '../../src/state/transitions.js';
+import { claimOn, create, expectConsistent, hold, holder, HOME, taskInMemory } from './task-in-memory.js';
 
 async function running(recovered = false, priority = 0) {
   const task = taskInMemory();
@@ -25,6 +27,31 @@ describe('LiveTask', () => {
     expect(observed).toEqual([keys.control('t')]);
     expect((await task.head()).task.leaseUntilMs).toBe(until);
     expect(new Set((await task.scores()).values())).toEqual(new Set([until]));
+  });
+
+  it('a renewal says how long it ran, where that is asked for, in whole ms', async () => {
+    const { task, live, write } = await running();
+    await write((draft) => live.renew(draft, 1_234.6));
+    expect((await task.head()).ranMs).toBe(1_235);
+    await write((draft) => live.renew(draft, null));
+    expect((await task.head()).ranMs).toBe(1_235);
+  });
+
+  it('notes in which attempt user code began, and that it is no suspect any more', async () => {
+    const task = taskInMemory();
+    await create(task);
+    const before = await task.head();
+    expect([before.began, before.suspect]).toEqual([0, false]);
+    await task.commit(claimBatch(claimOn(before, { suspect: true }), holder('w2', 11)));
+    const claimed = await task.head();
+    expect([claimed.began, claimed.suspect]).toEqual([0, true]);
+    const { live, write } = await hold(task, holder('w2', 11), true);
+    await write((draft) => live.began(draft));
+    const begun = await task.head();
+    expect([begun.began, begun.suspect]).toEqual([2, true]);
+    await write((draft) => live.cleared(draft));
+    expect((await task.head()).suspect).toBe(false);
+    await expectConsistent(task);
   });
 
   it('progress keeps step and description until new ones come', async () => {
@@ -139,11 +166,70 @@ describe('LiveTask', () => {
       status: 'orphaned',
       orphanCause: 'released',
       crashedAtMs: [],
+      dueAtMs: set.task.clock.wallMs(),
+      errorCount: 0,
     });
     expect(await set.task.scores()).toEqual(
       new Map([[indexes.inState('orphaned', 'n'), priorityBase(9) + set.task.clock.wallMs()]]),
     );
     expect(await eventsOf(set)).toEqual(['task_released']);
+  });
+
+  it.each([0, 9])('waits for another try, priority %i: due when its score says', async (priority) => {
+    const set = await running(false, priority);
+    await set.task.clock.advance(17);
+    const error = { name: 'TypeError', message: 'secret', code: 'E1' };
+    await set.write((draft) => set.live.retry(draft, error, 3, 4_000));
+    const dueMs = set.task.clock.wallMs() + 4_000;
+    expect((await set.task.head()).task).toMatchObject({
+      status: 'orphaned',
+      orphanCause: 'retry_due',
+      dueAtMs: dueMs,
+      errorCount: 3,
+      error,
+      crashes: [],
+      endedAtMs: null,
+    });
+    expect(await set.task.scores()).toEqual(
+      new Map([[indexes.inState('orphaned', 'n'), priorityBase(priority) + dueMs]]),
+    );
+    expect((await set.task.events()).slice(1)).toMatchObject([
+      { event: 'task_retrying', error_name: 'TypeError', error_code: 'E1', errors: '3', delay_ms: '4000' },
+    ]);
+    expect(JSON.stringify(await set.task.events())).not.toContain('secret');
+    await expectConsistent(set.task);
+  });
+
+  it.each([false, true])('is cancelled with its reason, and one event; recovered: %s', async (recovered) => {
+    const set = await running(recovered);
+    await set.write((draft) => set.live.stuck(draft, 3));
+    const error = { name: 'RecoveryError', message: 'withdrawn', code: 'TASK_CANCELLED' };
+    await set.write((draft) => set.live.cancel(draft, error));
+    const now = set.task.clock.wallMs();
+    expect((await set.task.head()).task).toMatchObject({ status: 'cancelled', error, endedAtMs: now });
+    expect(await set.task.scores()).toEqual(new Map([[indexes.inState('cancelled', 'n'), now]]));
+    expect((await set.task.events()).slice(1)).toMatchObject([
+      { event: 'task_cancelled', reason: 'withdrawn' },
+    ]);
+    await expectConsistent(set.task);
+  });
+
+  it('remembers how far each of its maps is, once it has marked it', async () => {
+    const { live } = await running();
+    expect(live.maps).toBeNull();
+    const mark = (done: number): MapMark => ({ buckets: 1, total: 9, done, failed: 0 });
+    const draft = new Draft();
+    live.item(draft, 'unmarked', mark(1), 'k', 'j1', false);
+    expect(live.maps).toBeNull();
+    live.item(draft, 'a', mark(1), 'k', 'j1');
+    live.item(draft, 'b', mark(4), 'k', 'j1');
+    live.item(draft, 'a', mark(2), 'l', 'j1');
+    expect(live.maps).toEqual(
+      new Map([
+        ['a', mark(2)],
+        ['b', mark(4)],
+      ]),
+    );
   });
 
   it('restart voids checkpoints, progress and the automatic mark', async () => {

@@ -160,6 +160,33 @@ describe('TaskRegistry', () => {
     expect((await registry.names()).toSorted()).toEqual(['even', 'odd']);
   });
 
+  it('lists what was given up, in one name if asked', async () => {
+    const { registry, put } = setUp();
+    await put({ id: 'a', name: 'n', status: 'dead_letter' });
+    await put({ id: 'b', name: 'm', status: 'dead_letter' });
+    await put({ id: 'c', name: 'n', status: 'failed' });
+    const idsOf = async (options?: { name: string }): Promise<string[]> =>
+      (await registry.deadLetters(options)).tasks.map(({ taskId }) => taskId).toSorted();
+    expect(await idsOf()).toEqual(['a', 'b']);
+    expect(await idsOf({ name: 'n' })).toEqual(['a']);
+  });
+
+  it('hands on what is to be done, a cancellation with its reason or none', async () => {
+    const { registry, commanded } = setUp();
+    await expect(registry.cancel('a', { reason: 'why' })).resolves.toBe('requested');
+    await registry.cancel('b');
+    await registry.requeue('c');
+    expect(commanded).toEqual([['a', 'why'], ['b', ''], ['c']]);
+  });
+
+  it.each([{ reason: 5 }, { why: 'x' }, 'x'])('refuses to cancel with %j', async (options) => {
+    const { registry, commanded } = setUp();
+    await expect(Reflect.apply(registry.cancel, registry, ['a', options])).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+    });
+    expect(commanded).toEqual([]);
+  });
+
   it.each([
     [{ limit: 0 }, 'INVALID_OPTION'],
     [{ limit: 1_001 }, 'INVALID_OPTION'],

@@ -9,7 +9,7 @@ import {
   orphanBatch,
   quarantineBatch,
 } from '../../src/state/transitions.js';
-import { endBatch, requeueBatch } from '../../src/state/endings.js';
+import { cancelField, controlBatch, decodeControl } from '../../src/state/control.js';
 import type { Batch } from '../../src/storage/storage.js';
 import {
   claimOn,
@@ -69,6 +69,23 @@ describe('create', () => {
     expect(await task.events()).toHaveLength(1);
   });
 
+  it('keeps version and context, and begins with whole budgets', async () => {
+    const task = taskInMemory();
+    await create(task, holder('w1'), { version: '2026-01', userContext: '{"user":7}' });
+    expect(await task.head()).toMatchObject({
+      userContext: '{"user":7}',
+      began: 0,
+      suspect: false,
+      claimedAtMs: task.clock.wallMs(),
+      ranMs: 0,
+      task: { version: '2026-01', errorCount: 0, crashes: [], dueAtMs: null, items: null },
+    });
+    const other = taskInMemory();
+    await create(other);
+    expect((await other.record(keys.head('t')))?.has('user')).toBe(false);
+    expect((await other.head()).userContext).toBeNull();
+  });
+
   it('keeps a long input in a record of its own', async () => {
     const task = taskInMemory();
     const storedInput = JSON.stringify(['x'.repeat(INLINE_CHARACTERS)]);
@@ -100,6 +117,37 @@ describe('orphan', () => {
     expect(await write((draft) => draft.set(keys.head('t'), { progress: '5' }))).toMatchObject({
       status: 'conflict',
     });
+  });
+});
+
+describe('an orphan that has to wait', () => {
+  it('property: is due when its score says, whatever its priority', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.nat(10), fc.nat(400_000), async (priority, delayMs) => {
+        const task = taskInMemory();
+        await create(task, holder('w1'), { priority });
+        const orphaning = { cause: 'lease_over', crashes: [], delayMs } as const;
+        await task.commit(orphanBatch(await task.head(), orphaning, 'x', FOREVER));
+        const dueMs = task.clock.wallMs() + delayMs;
+        expect((await task.head()).task.dueAtMs).toBe(dueMs);
+        expect(await task.scores()).toEqual(
+          new Map([[indexes.inState('orphaned', 'n'), priorityBase(priority) + dueMs]]),
+        );
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it('keeps the newest of its crashes, and is not stuck any more', async () => {
+    const task = taskInMemory();
+    await create(task);
+    const { live, write } = await hold(task, holder('w1'));
+    await write((draft) => live.stuck(draft, 5));
+    const crashes = Array.from({ length: KEPT_CRASHES + 1 }, (_, index) => crashAt(index));
+    const orphaning = { cause: 'lease_over', crashes, delayMs: 5 } as const;
+    await task.commit(orphanBatch(await task.head(), orphaning, 'x', FOREVER));
+    expect((await task.head()).task).toMatchObject({ crashes: crashes.slice(1), stuckSinceMs: null });
+    await expectConsistent(task);
   });
 });
 
@@ -144,6 +192,52 @@ describe('claim', () => {
     expect((await task.head()).task).toMatchObject({ progressPercent: 0, attempt: 3 });
   });
 
+  const CAUSES = ['lease_over', 'owner_dead', 'released', 'own', 'retried', 'retry_due', 'requeued'] as const;
+  it.each(CAUSES)(
+    '%s: gives back errors, time and a wish to cancel only if it was called again',
+    async (cause) => {
+      const task = taskInMemory();
+      await create(task);
+      const { live, write } = await hold(task, holder('w1'));
+      const error = { name: 'E', message: 'm', code: null };
+      await write((draft) => [live.renew(draft, 700), live.retry(draft, error, 2, 0)]);
+      const stamp = { nonce: 'c', notAfter: FOREVER };
+      await task.commit(controlBatch('t', cancelField('no'), decodeControl(null), stamp));
+      await task.commit(claimBatch(claimOn(await task.head(), { cause }), holder('w2', 11)));
+      const head = await task.head();
+      const again = cause === 'retried';
+      expect([head.task.errorCount, head.ranMs]).toEqual(again ? [0, 0] : [2, 700]);
+      expect((await task.record(keys.control('t'))) === null).toBe(again);
+      expect(head.task).toMatchObject({ orphanCause: cause, error: null });
+      expect(await task.record(keys.head('t'))).toContainEqual(['error', '']);
+      await expectConsistent(task);
+    },
+  );
+
+  it('has the version of the code that takes it, and tells of a change', async () => {
+    const task = taskInMemory();
+    await create(task, holder('w1'), { version: '1' });
+    await task.commit(claimBatch(claimOn(await task.head(), { version: '2' }), holder('w2', 11)));
+    expect((await task.head()).task.version).toBe('2');
+    await task.commit(claimBatch(claimOn(await task.head(), { version: '2' }), holder('w3', 12)));
+    const started = (await task.events()).filter(({ event }) => event === 'recovery_started');
+    expect(started[0]).toMatchObject({ version_from: '1', version_to: '2' });
+    expect(Object.keys(started[1] ?? {})).not.toContain('version_from');
+  });
+
+  it('notes when it began, whether under suspicion, and how often it crashed', async () => {
+    const task = taskInMemory();
+    await create(task);
+    await task.clock.advance(50);
+    const crashes = [crashAt(1), crashAt(2)];
+    await task.commit(claimBatch(claimOn(await task.head(), { crashes, suspect: true }), holder('w2', 11)));
+    expect(await task.head()).toMatchObject({ suspect: true, claimedAtMs: task.clock.wallMs(), began: 0 });
+    expect((await task.events())[1]).toMatchObject({ event: 'recovery_started', crashes: '2' });
+    await task.clock.advance(50);
+    await task.commit(claimBatch(claimOn(await task.head()), holder('w3', 12)));
+    expect(await task.head()).toMatchObject({ suspect: false, claimedAtMs: task.clock.wallMs() });
+  });
+
   it('keeps a bounded number of crashes, the newest', async () => {
     const task = taskInMemory();
     await create(task);
@@ -163,67 +257,4 @@ describe('quarantine', () => {
     const { records } = await task.storage.read(HOME, [keys.quarantine('t')]);
     expect(records[0]?.get('reason')).toBe('broken');
   });
-});
-
-const STEPS = [
-  'orphan',
-  'resume',
-  'restart',
-  'bury',
-  'withdraw',
-  'requeue',
-  'release',
-  'retry',
-  'cancel',
-  'complete',
-  'fail',
-  'stuck',
-  'progress',
-  'checkpoint',
-] as const;
-
-it('property: after any walk through the states, indexes and events agree with the head, and the fence rises', async () => {
-  const step = fc.constantFrom(...STEPS);
-  await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 15 }), async (walk) => {
-      const task = taskInMemory();
-      await create(task);
-      let mine = await hold(task, holder('w1'));
-      let fence = 10;
-      for (const each of walk) {
-        await task.clock.advance(7);
-        const head = await task.head();
-        const running = head.task.status === 'processing';
-        const { live, write } = mine;
-        const ended = head.task.endedAtMs !== null;
-        const orphaning = { cause: 'lease_over', crashes: [], delayMs: fence } as const;
-        if (each === 'orphan' && running)
-          await task.commit(orphanBatch(head, orphaning, `o${fence}`, FOREVER));
-        if ((each === 'resume' || each === 'restart') && (!ended || head.task.status === 'failed')) {
-          fence += 1;
-          const by = holder(`w${(fence % 3) + 1}`, fence);
-          await task.commit(await claimOf(task, each, by.owner, fence));
-          mine = await hold(task, by, true);
-        }
-        const error = { name: 'E', message: 'm', code: null };
-        const stamp = { nonce: `${each}${head.eventSeq}`, notAfter: FOREVER };
-        const end = { crashes: [crashAt(1)], error, ...stamp } as const;
-        if (each === 'bury' && !ended) await task.commit(endBatch(head, { status: 'dead_letter', ...end }));
-        if (each === 'withdraw' && !ended) await task.commit(endBatch(head, { status: 'cancelled', ...end }));
-        if (each === 'requeue' && !running && head.task.status !== 'completed')
-          await task.commit(requeueBatch(head, stamp.nonce, FOREVER));
-        if (running && each === 'retry') await write((draft) => live.retry(draft, error, 1, 50));
-        if (running && each === 'cancel') await write((draft) => live.cancel(draft, error));
-        if (running && each === 'release') await write((draft) => live.release(draft));
-        if (running && each === 'complete') await write((draft) => live.complete(draft, { kind: 'none' }));
-        if (running && each === 'fail') await write((draft) => live.fail(draft, error));
-        if (running && each === 'stuck' && !live.isStuck) await write((draft) => live.stuck(draft, 3));
-        if (running && each === 'progress') await write((draft) => live.progress(draft, 10, null, null, 4));
-        if (running && each === 'checkpoint') await write((draft) => live.event(draft, 'checkpoint_created'));
-        await expectConsistent(task);
-        expect((await task.head()).task.fence).toBe(fence);
-      }
-    }),
-    { numRuns: 60 },
-  );
 });
