@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Decision, RecoveryStrategy, TaskSnapshot } from '../../src/domain/task.js';
 import { RecoveryPlanner } from '../../src/recovery/planner.js';
 import { defaultStrategies } from '../../src/recovery/strategies.js';
-import { automaticAt, checkpointAt, NOW_MS, snapshotOf, taskAt } from './snapshot.js';
+import { automaticAt, checkpointAt, crashesAt, NOW_MS, snapshotOf, taskAt } from './snapshot.js';
 
 function deepFrozen<T>(value: T): T {
   if (typeof value === 'object' && value !== null) {
@@ -26,6 +26,14 @@ const snapshots: fc.Arbitrary<TaskSnapshot> = fc
     explicit: fc.option(fc.integer({ min: 0, max: 100 })),
     automatic: fc.option(fc.integer({ min: 0, max: 100 })),
     crashes: fc.array(fc.integer({ min: 0, max: 200 * 3_600_000 }), { maxLength: 5 }),
+    versionChange: fc.option(
+      fc.record({
+        from: fc.string(),
+        to: fc.string(),
+        hasMigrate: fc.boolean(),
+        policy: fc.constantFrom('resume' as const, 'restart' as const, 'quarantine' as const),
+      }),
+    ),
     hasValidate: fc.boolean(),
     validation: fc.option(
       fc.oneof(
@@ -41,12 +49,13 @@ const snapshots: fc.Arbitrary<TaskSnapshot> = fc
       ),
     ),
   })
-  .map(({ progress, explicit, automatic, crashes, hasValidate, validation }) =>
+  .map(({ progress, explicit, automatic, crashes, versionChange, hasValidate, validation }) =>
     snapshotOf({
       task: taskAt(progress),
       checkpoint: explicit === null ? null : checkpointAt(explicit, { recoverableData: { list: [1] } }),
       automaticCheckpoint: automatic === null ? null : automaticAt(automatic),
-      crashedAtMs: crashes.map((ago) => NOW_MS - ago),
+      ...crashesAt(...crashes.map((ago) => NOW_MS - ago)),
+      versionChange,
       hasValidate,
       validation: hasValidate ? validation : null,
     }),

@@ -64,6 +64,11 @@ export function crashAt(atMs: number, change: Partial<CrashEvidence> = {}): Cras
   };
 }
 
+/** A history of crashes, as a snapshot tells it. */
+export function crashesAt(...times: readonly number[]): Pick<TaskSnapshot, 'crashes' | 'crashedAtMs'> {
+  return { crashes: times.map((atMs) => crashAt(atMs)), crashedAtMs: times };
+}
+
 export function snapshotOf(change: Partial<TaskSnapshot> = {}): TaskSnapshot {
   return {
     task: taskAt(0),

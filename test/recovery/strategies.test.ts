@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { TaskSnapshot } from '../../src/domain/task.js';
+import type { TaskSnapshot, VersionChange } from '../../src/domain/task.js';
 import { RecoveryPlanner } from '../../src/recovery/planner.js';
 import {
   checkpointResume,
@@ -10,7 +10,7 @@ import {
   validationOnly,
 } from '../../src/recovery/strategies.js';
 import type { StrategyOptions } from '../../src/recovery/strategies.js';
-import { automaticAt, checkpointAt, NOW_MS, snapshotOf, taskAt } from './snapshot.js';
+import { automaticAt, checkpointAt, crashAt, crashesAt, NOW_MS, snapshotOf, taskAt } from './snapshot.js';
 
 const HOUR_MS = 3_600_000;
 
@@ -28,6 +28,20 @@ const asked = (answer: 'complete' | 'resume' | 'restart' | 'unrecoverable'): Par
   checkpoint: checkpointAt(97),
   validation: { answer },
 });
+
+/** Crashes, the last one as the only suspect of its process. */
+function alone(...times: readonly number[]): Partial<TaskSnapshot> {
+  const { crashes, crashedAtMs } = crashesAt(...times);
+  const last = crashes.at(-1);
+  return {
+    crashes: last === undefined ? [] : [...crashes.slice(0, -1), { ...last, suspects: 1 }],
+    crashedAtMs,
+  };
+}
+
+function changed(change: Partial<VersionChange> = {}): VersionChange {
+  return { from: '1', to: '2', hasMigrate: false, policy: 'restart', ...change };
+}
 
 const ROWS: Row[] = [
   ['nothing there', {}, 'restart', 'clean-restart'],
@@ -105,17 +119,54 @@ const ROWS: Row[] = [
   ],
   ['the hook threw', { ...asked('resume'), validation: { error: 'no' } }, 'resume', 'checkpoint-resume'],
   [
-    'three crashes',
-    { crashedAtMs: [1, 2, 3].map((h) => NOW_MS - h * HOUR_MS) },
+    'three crashes, alone in the last one',
+    alone(NOW_MS - 3 * HOUR_MS, NOW_MS - 2 * HOUR_MS, NOW_MS - HOUR_MS),
     'dead_letter',
     'crash-budget',
   ],
-  ['two crashes', { crashedAtMs: [NOW_MS - 1, NOW_MS] }, 'restart', 'clean-restart'],
+  ['three crashes among others', crashesAt(NOW_MS - 2, NOW_MS - 1, NOW_MS), 'restart', 'clean-restart'],
+  ['two crashes', alone(NOW_MS - 1, NOW_MS), 'restart', 'clean-restart'],
   [
     'three crashes, one too old',
-    { crashedAtMs: [NOW_MS - 72 * HOUR_MS, NOW_MS - 1, NOW_MS] },
+    alone(NOW_MS - 72 * HOUR_MS, NOW_MS - 1, NOW_MS),
     'restart',
     'clean-restart',
+  ],
+  [
+    'another version',
+    { checkpoint: checkpointAt(40), versionChange: changed() },
+    'restart',
+    'version-policy',
+  ],
+  [
+    'another version, to be quarantined',
+    { checkpoint: checkpointAt(40), versionChange: changed({ policy: 'quarantine' }) },
+    'dead_letter',
+    'version-policy',
+  ],
+  [
+    'another version, to be resumed',
+    { checkpoint: checkpointAt(40), versionChange: changed({ policy: 'resume' }) },
+    'resume',
+    'checkpoint-resume',
+  ],
+  [
+    'another version, with migrate',
+    { checkpoint: checkpointAt(40), versionChange: changed({ policy: 'quarantine', hasMigrate: true }) },
+    'resume',
+    'checkpoint-resume',
+  ],
+  [
+    'another version comes before an answer of complete',
+    { ...asked('complete'), versionChange: changed() },
+    'restart',
+    'version-policy',
+  ],
+  [
+    'the budget comes before another version',
+    { versionChange: changed(), crashBudget: { count: 1, windowMs: 1_000 } },
+    'dead_letter',
+    'crash-budget',
   ],
   ['a budget of one', { crashBudget: { count: 1, windowMs: 1_000 } }, 'dead_letter', 'crash-budget'],
   [
@@ -143,10 +194,30 @@ describe('the decisions of the built-in strategies', () => {
       evidence: { checkpoint: 'parsed', seq: 4, progressPercent: 40, corruptCheckpoints: 2 },
       strategy: 'checkpoint-resume',
     });
-    const crashes = [NOW_MS - 2, NOW_MS - 1, NOW_MS];
-    expect(planner.plan(snapshotOf({ crashedAtMs: crashes }))).toMatchObject({
+    const crashed = alone(NOW_MS - 2, NOW_MS - 1, NOW_MS);
+    const evidence = { owner: 'w', attempt: 1, cause: 'lease_over', step: null, progressPercent: 0 };
+    expect(planner.plan(snapshotOf(crashed))).toEqual({
+      action: 'dead_letter',
       reason: 'It crashed 3 times within 72 h; the budget is 3.',
-      evidence: { crashedAtMs: crashes, count: 3, windowMs: 72 * HOUR_MS },
+      evidence: {
+        crashes: [
+          { ...evidence, atMs: NOW_MS - 2, suspects: null },
+          { ...evidence, atMs: NOW_MS - 1, suspects: null },
+          { ...evidence, atMs: NOW_MS, suspects: 1 },
+        ],
+        count: 3,
+        windowMs: 72 * HOUR_MS,
+      },
+      strategy: 'crash-budget',
+    });
+    const crash = crashAt(NOW_MS, { step: 'parse' });
+    const once = { crashes: [crash], crashBudget: { count: 1, windowMs: 90 * 60_000 } };
+    expect(planner.plan(snapshotOf(once)).reason).toBe(
+      'It crashed 1 times within 1.5 h; the budget is 1. The last step it reported was "parse".',
+    );
+    expect(planner.plan(snapshotOf({ versionChange: changed({ from: 'a', to: 'b' }) }))).toMatchObject({
+      reason: expect.stringMatching(/version "a".*"b".*no migrate.*starts again/),
+      evidence: { from: 'a', to: 'b', policy: 'restart' },
     });
     expect(planner.plan(snapshotOf({ automaticCheckpoint: automaticAt(10) })).reason).toContain(
       'too little progress',
@@ -157,6 +228,7 @@ describe('the decisions of the built-in strategies', () => {
   it('stand in their order, and each has its name', () => {
     expect(defaultStrategies().map(({ name }) => name)).toEqual([
       'crash-budget',
+      'version-policy',
       'validation-only',
       'checkpoint-resume',
       'clean-restart',
@@ -178,7 +250,7 @@ describe('the decisions of the built-in strategies', () => {
             checkpoint: explicit === null ? null : checkpointAt(explicit),
             automaticCheckpoint: automatic === null ? null : automaticAt(automatic),
             hasValidate,
-            crashedAtMs: Array.from({ length: crashes }, () => NOW_MS),
+            ...alone(...Array.from({ length: crashes }, () => NOW_MS)),
           });
           expect(cleanRestart().decide(snapshot)?.action).toBe('restart');
           expect(crashBudget().decide(snapshot)?.action).toBe(crashes >= 3 ? 'dead_letter' : undefined);
