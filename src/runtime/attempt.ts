@@ -90,6 +90,7 @@ export class Attempt implements LeaseHolder {
     this.context = new TaskContext(this, this.#live.start, start.fence);
     this.#watchdog = Watchdog.of(engine, handler, this, start.ranMs);
     engine.fences.remember(this.taskId, start.fence);
+    engine.survivors.forget(this.taskId);
     engine.leases.add(this);
     engine.attempts.add(this);
     // The world went on while the create or the claim was on its way.

@@ -4,7 +4,7 @@
  * the storage either; nor the death of a process that was trying suspects out, for those that are none.
  */
 import type { CrashEvidence, OrphanCause } from '../domain/task.js';
-import { recentCrashes } from '../recovery/strategies.js';
+import { isSpent, recentCrashes } from '../recovery/strategies.js';
 import type { Head } from '../state/head.js';
 import type { Orphaning } from '../state/transitions.js';
 import type { Engine, Handler } from './engine.js';
@@ -41,7 +41,8 @@ export function crashesOf(
 ): readonly CrashEvidence[] {
   const { task, began, suspect, claimedAtMs } = head;
   const before = task.crashes;
-  if (!CRASHES.has(cause)) return before;
+  // In the recovery queue it has been charged already.
+  if (task.status !== 'processing' || !CRASHES.has(cause)) return before;
   if (task.attempt > 1 && began !== task.attempt) return before;
   if (cause === 'lease_over' && sawOutage(engine, head)) return before;
   if (ownerSuspects > 0 && !suspect) return before;
@@ -63,6 +64,8 @@ export function orphaningOf(
   const crashes = crashesOf(engine, head, cause, ownerSuspects);
   const charged = crashes.length > head.task.crashes.length;
   const budget = handler?.crashBudget ?? engine.settings.crashBudget;
-  const count = recentCrashes(crashes, budget, crashes.at(-1)?.atMs ?? 0).length;
-  return { cause, crashes, delayMs: charged && count > 1 ? backoffMs(engine, count - 1) : 0 };
+  const recent = recentCrashes(crashes, budget, crashes.at(-1)?.atMs ?? 0);
+  // One that is to be given up has nothing to wait for.
+  const waits = charged && recent.length > 1 && !isSpent(recent, budget);
+  return { cause, crashes, delayMs: waits ? backoffMs(engine, recent.length - 1) : 0 };
 }

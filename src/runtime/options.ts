@@ -100,7 +100,7 @@ export interface Settings {
 }
 
 const MIB = 1024 * 1024;
-export const WEEK_MS = 7 * 24 * 3_600_000;
+export const WEEK_MS: number = 7 * 24 * 3_600_000;
 const CRASH_WINDOW_MS = 72 * 3_600_000;
 const DEFAULT_LIMITS: Required<Limits> = {
   inputBytes: MIB,

@@ -53,11 +53,11 @@ export class Sweeper {
     else this.#arm(0);
   }
 
-  /** Looks again then, at the latest. Nothing happens before `start`. */
+  /** Looks again then, at the latest, if it has been started by then. */
   wakeIn(delayMs: number): void {
-    const { clock } = this.#engine;
+    const { clock, closing } = this.#engine;
     const atMs = clock.monotonicMs() + delayMs;
-    if (!this.#started || (this.#wake !== null && this.#wake.atMs <= atMs)) return;
+    if (closing !== null || (this.#wake !== null && this.#wake.atMs <= atMs)) return;
     this.#wake?.cancel();
     const cancel = clock.schedule(delayMs, () => {
       this.#wake = null;

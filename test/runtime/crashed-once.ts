@@ -1,6 +1,6 @@
 /** A task that loses its process in the middle, and goes on in another one. */
 import type { RecoveryContext } from '../../src/runtime/context.js';
-import type { TaskOptions } from '../../src/runtime/options.js';
+import type { TaskOptions } from '../../src/runtime/task-options.js';
 import { keys } from '../../src/state/keys.js';
 import type { Storage } from '../../src/storage/storage.js';
 import { gate, LEASE_MS } from './harness.js';

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Recovery } from '../../src/runtime/create-recovery.js';
-import type { TaskOptions } from '../../src/runtime/options.js';
+import type { TaskOptions } from '../../src/runtime/task-options.js';
 import { settled } from '../support/manual-clock.js';
 import { LEASE_MS, rejectionOf, trapUnhandledRejections, untilAborted, World } from './harness.js';
 
@@ -84,7 +84,7 @@ describe.each([1, 3])('recovery on demand, on %i partitions', (partitions) => {
     await expect(finder.recovery.tasks.get('e1')).resolves.toMatchObject({
       status: 'orphaned',
       attempt: 1,
-      crashedAtMs: [],
+      crashedAtMs: [expect.any(Number)],
     });
     const { recovery } = world.proc();
     define(recovery);
@@ -150,15 +150,23 @@ describe.each([1, 3])('recovery on demand, on %i partitions', (partitions) => {
       const { recovery, crash } = world.proc();
       const task = recovery.withRecovery(untilAborted, { name: 'n', taskId: () => 't', maxCrashes: 3 });
       if (attempt === 1) (await task.start()).result.catch(() => {});
-      else await recovery.recover();
+      else {
+        await recovery.recover();
+        crashes.push(world.clock.wallMs());
+        // From the second crash on it has to wait.
+        if (attempt === 3)
+          await expect(recovery.tasks.get('t')).resolves.toMatchObject({ status: 'orphaned' });
+        await world.clock.advance(1_500);
+        await recovery.recover();
+      }
       await settled();
       crash();
       await world.clock.advance(LEASE_MS + 1);
-      crashes.push(world.clock.wallMs());
     }
     const { recovery, heard } = world.proc();
     const task = recovery.withRecovery(() => 'never', { name: 'n', taskId: () => 't', maxCrashes: 3 });
     const { finished } = await recovery.recover();
+    crashes.push(world.clock.wallMs());
     const reason = 'It crashed 3 times within 72 h; the budget is 3.';
     await expect(finished).resolves.toMatchObject({
       deadLettered: 1,

@@ -22,9 +22,9 @@ export function headsOf(partitions: Iterable<MemoryPartition>): Head[] {
   return heads;
 }
 
-function scoreOf({ task, orphanedAtMs }: Head): number | null {
+function scoreOf({ task }: Head): number | null {
   if (task.status === 'processing') return task.leaseUntilMs;
-  if (task.status === 'orphaned') return priorityBase(task.priority) + (orphanedAtMs ?? Number.NaN);
+  if (task.status === 'orphaned') return priorityBase(task.priority) + (task.dueAtMs ?? Number.NaN);
   return task.endedAtMs;
 }
 

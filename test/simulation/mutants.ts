@@ -35,9 +35,16 @@ export const unguardedTakeover: () => MemoryPartition = judging((outcome, batch)
   outcome?.status === 'conflict' && isTakeover(batch) ? null : outcome,
 );
 
+/** What is written before user code runs. */
+function isBeginning({ set = [] }: Batch): boolean {
+  return set.some(({ fields }) => 'began' in fields);
+}
+
 /** The client takes a claim that it did not win for one that it won. */
 export const claimsWithoutWinning: () => MemoryPartition = judging((outcome, batch) =>
-  outcome?.status === 'conflict' && isTakeover(batch) ? { status: 'applied', observed: [] } : outcome,
+  outcome?.status === 'conflict' && (isTakeover(batch) || isBeginning(batch))
+    ? { status: 'applied', observed: [] }
+    : outcome,
 );
 
 export const duplicatesAppliedAgain: () => MemoryPartition = judging((outcome) =>

@@ -7,6 +7,7 @@ import type { RecoveryOptions } from '../../src/runtime/options.js';
 import { MemoryPartition, storageOver } from '../../src/storage/memory.js';
 import type { Batch } from '../../src/storage/storage.js';
 import { eventViolations, headsOf, indexViolations, unendedTasks } from './invariants.js';
+import { POISON_BUDGET } from './jobs.js';
 import type { Job } from './jobs.js';
 import { LEASE_MS, pidOf, SimProcess } from './process.js';
 import type { Fault, Wire } from './sim-storage.js';
@@ -56,7 +57,7 @@ const QUIET_MS = 4 * LEASE_MS;
 
 export class World {
   readonly time: VirtualTime = new VirtualTime();
-  readonly witness: Witness = new Witness();
+  readonly witness: Witness;
   readonly partitions: MemoryPartition[] = [];
   readonly log: string[] = [];
   readonly calls: number[];
@@ -73,6 +74,9 @@ export class World {
 
   constructor(scenario: Scenario) {
     this.#scenario = scenario;
+    // Those that ran beside it are told apart by halves; what a fault ended is not charged, or charged to others.
+    const halvings = Math.ceil(Math.log2(scenario.jobs.length));
+    this.witness = new Witness(POISON_BUDGET + halvings + scenario.faults.length);
     this.calls = Array.from({ length: scenario.workers }, () => 0);
     this.#incarnations = [...this.calls];
     this.processes = this.calls.map(() => null);

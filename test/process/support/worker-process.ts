@@ -29,8 +29,6 @@ export interface WorkerConfig {
   readonly dieAfter?: number | undefined;
   /** It kills itself when this many items of `map` have begun. */
   readonly dieAtItem?: number | undefined;
-  /** A crash budget of their own for its `steps`. */
-  readonly stepsMaxCrashes?: number | undefined;
   /** In front of `node`: a program that runs it, with its arguments. */
   readonly under?: readonly string[];
 }

@@ -29,7 +29,6 @@ type WorkerOptions = Partial<WorkerConfig['recovery']> & {
   hold?: boolean;
   dieAfter?: number;
   dieAtItem?: number;
-  stepsMaxCrashes?: number;
   port?: number;
   under?: string[];
 };
@@ -91,7 +90,6 @@ export class World {
     hold = false,
     dieAfter,
     dieAtItem,
-    stepsMaxCrashes,
     port,
     under = [],
     ...recovery
@@ -105,7 +103,6 @@ export class World {
       hold,
       dieAfter,
       dieAtItem,
-      stepsMaxCrashes,
       under,
     });
     await worker.heard({ type: 'ready' });
