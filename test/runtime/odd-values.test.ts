@@ -62,7 +62,9 @@ describe('odd values', () => {
   ])('%s has a text, and no code', (_, make) => {
     expect(messageOf(make())).toBe('a value that cannot be turned into text');
     expect(isRecoveryError(make())).toBe(false);
-    expect(storedErrorOf(make(), 100).message).toBe('a value that cannot be turned into text');
+    expect(storedErrorOf(make(), { limits: { errorBytes: 100 }, redact: null }).message).toBe(
+      'a value that cannot be turned into text',
+    );
   });
 
   it.each([

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import type { CrashBudget } from '../../src/domain/task.js';
 import { messageOf } from '../../src/errors.js';
 import { createRecovery } from '../../src/runtime/create-recovery.js';
-import { budgetOf, checkTaskOptions, settingsOf } from '../../src/runtime/options.js';
+import { budgetOf, settingsOf } from '../../src/runtime/options.js';
 import type { RecoveryOptions } from '../../src/runtime/options.js';
 import { memoryStorage } from '../../src/storage/memory.js';
 
@@ -40,10 +41,12 @@ describe('createRecovery', () => {
         errorBytes: 8_192,
         checkpointNames: 10_000,
         stepNames: 10_000,
+        userContextBytes: 4_096,
       },
       checks: new Map(),
       checkpointEvents: false,
       itemEvents: false,
+      redact: null,
     });
   });
 
@@ -86,6 +89,10 @@ describe('createRecovery', () => {
     ['maxCrashes', { count: 1, windowMs: 1, more: 1 }],
     ['limits', { inputByte: 1 }],
     ['limits', { inputBytes: 3 * 1024 * 1024 }],
+    ['limits', { userContextBytes: 0 }],
+    ['codec', { encode: () => '' }],
+    ['codec', 'gzip'],
+    ['redact', 'yes'],
     ['limits', { toString: 1 }],
     ['optionalEvents', ['task_started']],
     ['strategies', [{}]],
@@ -96,31 +103,17 @@ describe('createRecovery', () => {
   });
 });
 
-describe('task options', () => {
-  it.each<[string, unknown]>([
-    ['priority', 11],
-    ['priority', -1],
-    ['priority', 1.5],
-    ['checkpointFrequency', 0],
-    ['ifRunning', 'wait'],
-    ['recovery', 'manual'],
-    ['validate', 'yes'],
-    ['taskId', 'fixed'],
-    ['retries', 3],
-    ['constructor', 1],
-  ])('refuses %s: %j, and names the task', (name, value) => {
-    const message = complaint(() => checkTaskOptions({ name: 'import', [name]: value }));
-    expect(message).toContain('of "import"');
-    expect(message).toContain(`"${name}"`);
-  });
+describe('budgetOf', () => {
+  const fallback = { count: 5, windowMs: 7 };
 
-  it.each([[undefined], [{}], [{ name: '' }], [{ name: 5 }], ['name']])('refuses %j', (options) => {
-    expect(complaint(() => checkTaskOptions(options))).not.toBe('');
-  });
-
-  it('a plain number of crashes counts within 72 h', () => {
-    const settings = settingsOf({ storage, maxCrashes: { count: 5, windowMs: 7 } });
-    expect(budgetOf(undefined, settings)).toEqual({ count: 5, windowMs: 7 });
-    expect(budgetOf(2, settings)).toEqual({ count: 2, windowMs: 72 * HOUR_MS });
+  it.each<[number | CrashBudget | undefined, CrashBudget]>([
+    [undefined, fallback],
+    [2, { count: 2, windowMs: 72 * HOUR_MS }],
+    [
+      { count: 4, windowMs: 9 },
+      { count: 4, windowMs: 9 },
+    ],
+  ])('of %j: a plain number of crashes counts within 72 h', (given, budget) => {
+    expect(budgetOf(given, fallback)).toEqual(budget);
   });
 });

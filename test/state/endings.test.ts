@@ -5,16 +5,8 @@ import type { Ending } from '../../src/state/endings.js';
 import { controlBatch, decodeControl, livedField } from '../../src/state/control.js';
 import { indexes, keys, priorityBase } from '../../src/state/keys.js';
 import { claimBatch, KEPT_CRASHES, orphanBatch } from '../../src/state/transitions.js';
-import {
-  claimOn,
-  crashAt,
-  create,
-  expectConsistent,
-  FOREVER,
-  hold,
-  holder,
-  taskInMemory,
-} from './task-in-memory.js';
+import { crashAt } from '../recovery/snapshot.js';
+import { claimOn, create, expectConsistent, FOREVER, hold, holder, taskInMemory } from './task-in-memory.js';
 import type { TaskInMemory } from './task-in-memory.js';
 
 const ERROR = { name: 'E', message: 'why', code: 'C' };

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import { TASK_STATUSES } from '../../src/domain/task.js';
-import type { CrashEvidence, Plan } from '../../src/domain/task.js';
+import type { Plan } from '../../src/domain/task.js';
 import { Draft } from '../../src/state/draft.js';
 import { decodeHead } from '../../src/state/head.js';
 import type { Head } from '../../src/state/head.js';
@@ -49,21 +49,6 @@ export function claimOn(head: Head, change: Partial<Claim> = {}): Claim {
     resumeSeq: null,
     resumeName: null,
     resumePercent: 0,
-    ...change,
-  };
-}
-
-export function crashAt(atMs: number, change: Partial<CrashEvidence> = {}): CrashEvidence {
-  return {
-    atMs,
-    owner: 'w1',
-    fence: 10,
-    attempt: 1,
-    cause: 'lease_over',
-    step: null,
-    progressPercent: 0,
-    ranMs: 5,
-    suspects: null,
     ...change,
   };
 }

@@ -11,9 +11,9 @@ import {
 } from '../../src/state/transitions.js';
 import { cancelField, controlBatch, decodeControl } from '../../src/state/control.js';
 import type { Batch } from '../../src/storage/storage.js';
+import { crashAt } from '../recovery/snapshot.js';
 import {
   claimOn,
-  crashAt,
   create,
   expectConsistent,
   FOREVER,

@@ -2,9 +2,9 @@ import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { endBatch, requeueBatch } from '../../src/state/endings.js';
 import { claimBatch, orphanBatch } from '../../src/state/transitions.js';
+import { crashAt } from '../recovery/snapshot.js';
 import {
   claimOn,
-  crashAt,
   create,
   expectConsistent,
   FOREVER,
