@@ -29,6 +29,7 @@ import { Journal } from './journal.js';
 import type { LeaseHolder } from './lease-keeper.js';
 import { piecesOf } from './pieces.js';
 import type { DiscoverHook, Pieces } from './pieces.js';
+import { runToEnd } from './run-to-end.js';
 import { TaskContext } from './task-context.js';
 import {
   cancelledError,
@@ -59,6 +60,7 @@ export class Attempt implements LeaseHolder {
   readonly #discover: DiscoverHook | null;
   readonly #errorCount: number;
   readonly #watchdog: Watchdog | null;
+  #abandon: ((reason: unknown) => void) | null = null;
   /** Made with the first step, map or key. */
   #pieces: Pieces | null = null;
 
@@ -121,12 +123,7 @@ export class Attempt implements LeaseHolder {
   }
 
   beat(nowMs: number): void {
-    if (this.#live.isStuck || nowMs - this.journal.movedMs < this.#engine.settings.stuckAfterMs) return;
-    const sinceMs =
-      this.#engine.store.estimatedNowMs(this.#writer.partition) - Math.floor(nowMs - this.journal.movedMs);
-    this.#writer.note((draft) => this.#live.stuck(draft, sinceMs));
-    this.#writer.renew();
-    this.#engine.emitter.alert('stuck', { task_id: this.taskId, name: this.#handler.name });
+    if (this.journal.markStuck(nowMs)) this.#writer.renew();
   }
 
   /** Fences the attempt off: nothing of it is written any more. */
@@ -166,7 +163,7 @@ export class Attempt implements LeaseHolder {
     if (cancel !== null) this.halt(cancelledError(this.taskId, cancel), 'cancelled');
   }
 
-  /** Notes durably that user code is about to run; an error: it is not to. */
+  /** Notes durably that user code is about to run. Resolves with an error if it is not to. */
   async begin(): Promise<unknown> {
     try {
       if (this.gate.stop !== null) return this.gate.stop;
@@ -183,19 +180,29 @@ export class Attempt implements LeaseHolder {
   }
 
   /** Runs the function to its end; not at all when the attempt was stopped before it began. */
-  async run(invoke: () => unknown): Promise<unknown> {
-    let value: unknown;
-    try {
-      if (this.gate.stop !== null) throw this.gate.stop;
-      value = await invoke();
-    } catch (thrown) {
-      throw await this.#ended(() => this.#failed(thrown));
-    }
-    if (this.gate.halted !== null) throw await this.#ended(() => this.#failed(this.gate.stop));
-    return this.complete(value);
+  run(invoke: () => unknown): Promise<unknown> {
+    const { stop } = this.gate;
+    return stop === null ? runToEnd(invoke, this) : runToEnd(() => Promise.reject(stop), this);
   }
 
-  /** Ends the task with a result, without its function. */
+  abandonable(reject: (reason: unknown) => void): void {
+    this.#abandon = reject;
+  }
+
+  /** Rejects whoever waits for it: a function that is deaf to its signal must not keep them for ever. */
+  abandon(reason: unknown): void {
+    this.#abandon?.(reason);
+  }
+
+  returned(value: unknown): Promise<unknown> {
+    return this.gate.halted === null ? this.complete(value) : this.threw(this.gate.stop);
+  }
+
+  async threw(thrown: unknown): Promise<never> {
+    throw await this.#ended(() => this.#failed(thrown));
+  }
+
+  /** Ends the task with a result. */
   complete(value: unknown): Promise<unknown> {
     return this.#ended(() => this.#ending().complete(value));
   }
@@ -284,7 +291,7 @@ export class Attempt implements LeaseHolder {
     } catch (error) {
       log.task('the end of %s could not be written: %s', this.taskId, kindOf(error));
     }
-    this.#engine.flights.abandon(this.taskId, reason);
+    this.abandon(reason);
   }
 
   #ending(): Ending {

@@ -198,9 +198,11 @@ class Parts implements Engine {
     await this.#inTime(left(), this.worker.close(landed && !this.worker.mayHoldLost));
     await this.#inTime(left(), this.queue.drained());
     const late = shutDownError();
-    for (const attempt of this.attempts) attempt.lose(late);
+    for (const attempt of this.attempts) {
+      attempt.lose(late);
+      attempt.abandon(late);
+    }
     this.queue.close(late);
-    this.flights.abandonAll(late);
     this.#ended.abort();
     await this.#inTime(left(), this.store.storage.close());
   }

@@ -75,7 +75,7 @@ export interface Engine {
   readonly cleanups: Cleanups;
   readonly survivors: Survivors;
   readonly suspects: SuspectLane;
-  readonly attempts: Set<Pick<Attempt, 'taskId' | 'lose' | 'shutDown' | 'halt'>>;
+  readonly attempts: Set<Pick<Attempt, 'taskId' | 'lose' | 'shutDown' | 'halt' | 'abandon'>>;
   /** Set once `shutdown` has begun. */
   closing: RecoveryError | null;
   /** What waits for its time, and must not once `shutdown` has begun. */

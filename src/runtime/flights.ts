@@ -1,5 +1,6 @@
 /** The tasks that this process is running, starting or claiming. "Own" means: in here. */
 import { deferred } from './deferred.js';
+import type { Deferred } from './deferred.js';
 
 /** One of them. */
 export interface Flight {
@@ -8,7 +9,7 @@ export interface Flight {
   readonly name: string;
   /** Whether a start or a claim won; false: look again. Rejects with what made it fail. */
   readonly ready: Promise<boolean>;
-  /** What the task comes to. Never an unhandled rejection. */
+  /** What the task comes to, once it is won. Never an unhandled rejection. */
   readonly result: Promise<unknown>;
   /** JSON text of the arguments, once known. */
   inputText: string | null;
@@ -27,9 +28,55 @@ export interface OwnFlight {
 
 function ignore(): void {}
 
+const WON = Promise.resolve(true);
+const NOT_YET = Promise.resolve();
+
+/** Thousands are in the air at once: once won, one keeps no more than its result. */
+class Own implements Flight, OwnFlight {
+  readonly taskId: string;
+  readonly name: string;
+  inputText: string | null;
+  result: Promise<unknown> = NOT_YET;
+  readonly #close: (own: Own) => void;
+  #start: Deferred<boolean> | null = deferred<boolean>();
+
+  constructor(taskId: string, name: string, inputText: string | null, close: (own: Own) => void) {
+    this.taskId = taskId;
+    this.name = name;
+    this.inputText = inputText;
+    this.#close = close;
+    this.#start?.promise.catch(ignore);
+  }
+
+  get flight(): Flight {
+    return this;
+  }
+
+  get ready(): Promise<boolean> {
+    return this.#start?.promise ?? WON;
+  }
+
+  won(result: Promise<unknown>): void {
+    this.result = result;
+    const close = (): void => this.#close(this);
+    result.then(close, close);
+    this.#start?.resolve(true);
+    this.#start = null;
+  }
+
+  lost(): void {
+    this.#close(this);
+    this.#start?.resolve(false);
+  }
+
+  failed(error: unknown): void {
+    this.#close(this);
+    this.#start?.reject(error);
+  }
+}
+
 export class Flights {
   readonly #flights = new Map<string, Flight>();
-  readonly #abandon = new WeakMap<Flight, (error: unknown) => void>();
   #waiters: (() => void)[] = [];
 
   get size(): number {
@@ -46,43 +93,9 @@ export class Flights {
 
   /** Reserves an id. The caller has just seen that it is free, in the same turn. */
   open(taskId: string, name: string, inputText: string | null): OwnFlight {
-    const ready = deferred<boolean>();
-    const result = deferred<unknown>();
-    ready.promise.catch(ignore);
-    result.promise.catch(ignore);
-    const flight: Flight = { taskId, name, ready: ready.promise, result: result.promise, inputText };
-    this.#abandon.set(flight, result.reject);
-    const close = (): void => this.#close(flight);
-    this.#flights.set(taskId, flight);
-    return {
-      flight,
-      won(outcome) {
-        outcome.then(result.resolve, result.reject);
-        outcome.then(close, close);
-        ready.resolve(true);
-      },
-      lost() {
-        close();
-        ready.resolve(false);
-      },
-      failed(error) {
-        close();
-        ready.reject(error);
-      },
-    };
-  }
-
-  /** Rejects what waits for one task whose function was fenced off, and lets go of it. */
-  abandon(taskId: string, error: unknown): void {
-    const flight = this.#flights.get(taskId);
-    if (flight === undefined) return;
-    this.#abandon.get(flight)?.(error);
-    this.#close(flight);
-  }
-
-  /** Rejects what still waits: a function that is deaf to its signal must not keep its callers for ever. */
-  abandonAll(error: unknown): void {
-    for (const flight of this.#flights.values()) this.#abandon.get(flight)?.(error);
+    const own = new Own(taskId, name, inputText, this.#close);
+    this.#flights.set(taskId, own);
+    return own;
   }
 
   /** Resolves once nothing is in flight. */
@@ -93,11 +106,11 @@ export class Flights {
     });
   }
 
-  #close(flight: Flight): void {
+  readonly #close = (flight: Flight): void => {
     if (this.#flights.get(flight.taskId) === flight) this.#flights.delete(flight.taskId);
     if (this.#flights.size > 0) return;
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const resolve of waiters) resolve();
-  }
+  };
 }

@@ -71,6 +71,16 @@ export class Journal {
     this.#automaticAt = 0;
   }
 
+  /** Notes that there has been no progress for too long; false: there has, or it is noted already. */
+  markStuck(nowMs: number): boolean {
+    const { settings, store, emitter } = this.#engine;
+    if (this.#live.isStuck || nowMs - this.movedMs < settings.stuckAfterMs) return false;
+    const sinceMs = store.estimatedNowMs(this.#writer.partition) - Math.floor(nowMs - this.movedMs);
+    this.#writer.note((draft) => this.#live.stuck(draft, sinceMs));
+    emitter.alert('stuck', { task_id: this.#live.start.taskId, name: this.#handler.name });
+    return true;
+  }
+
   /** Puts what `migrate` made of it in the place of what was resumed from. */
   migrated(checkpoint: Checkpoint): void {
     const { recoverableData, databaseState, version } = checkpoint;

@@ -23,7 +23,7 @@ import type { Starter } from './starter.js';
 import { mostTogether, nextTrial } from './suspects.js';
 import type { Suspect } from './suspects.js';
 
-type Running = Extract<ClaimResult, { kind: 'started' }> & { readonly ended: Promise<unknown> };
+type Running = Extract<ClaimResult, { kind: 'started' }>;
 
 /** One pass, with what it needs at every task. */
 interface Pass {
@@ -139,7 +139,7 @@ export class Recoverer {
       const { plan, attempt } = found;
       if (passed !== undefined) void found.passed.then(passed);
       const told = { taskId, name, decision: plan.action, reason: plan.reason };
-      await found.ended.then(
+      await found.result.then(
         () => report.add({ ...told, items: attempt.items, outcome: 'completed' }),
         (thrown: unknown) => {
           const outcome =
@@ -209,8 +209,7 @@ export class Recoverer {
     own.flight.inputText = claimed.inputText;
     own.won(this.#starter.follow(handler, taskId, claimed));
     report.started();
-    // Whichever comes first: its end, or that it was fenced off without one.
-    return { ...claimed, ended: Promise.race([claimed.result, own.flight.result]) };
+    return claimed;
   }
 
   /** Whether it has to be tried apart from the others. One that is to be given up needs no trial. */
