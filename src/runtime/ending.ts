@@ -46,7 +46,7 @@ export class Ending {
   }
 
   async fail(error: StoredError): Promise<void> {
-    await this.#write((draft) => this.#live.fail(draft, error));
+    await this.#write((draft) => this.#live.fail(draft, error, this.#errorCount + 1));
     this.#engine.cleanups.run(this.#handler, this.#taskId, 'failed');
   }
 

@@ -98,8 +98,10 @@ export class Recoverer {
     const { suspects: lane } = this.#engine;
     let waiting = pass.suspects;
     if (waiting.length === 0) return;
+    if (waiting.length === MOST_SUSPECTS) lane.more = true;
     if (lane.busy) {
-      // Another pass is at it. This one finds what is left when it looks again.
+      // Another pass is at it, and these come after its trials.
+      lane.more = true;
       pass.report.deferred(waiting.length);
       return;
     }
@@ -115,6 +117,8 @@ export class Recoverer {
       log.recovery('a trial of suspects failed: %s', kindOf(error));
     } finally {
       lane.busy = false;
+      if (lane.more) this.#engine.kick();
+      lane.more = false;
     }
   }
 

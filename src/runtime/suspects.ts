@@ -34,6 +34,8 @@ export function nextTrial<T>(suspects: readonly Suspect<T>[]): T[] {
 export class SuspectLane {
   /** A pass has trials under way; another one leaves its suspects to it. */
   busy = false;
+  /** Some were left: to be looked for when the trials are over. */
+  more = false;
   readonly #engine: Engine;
   #running = 0;
   #declared = 0;

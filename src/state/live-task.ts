@@ -178,8 +178,8 @@ export class LiveTask {
     return this.#end(draft, 'completed', fields, ['task_completed', 'recovery_completed'], {});
   }
 
-  fail(draft: Draft, error: StoredError): Fields[] {
-    const fields = { error: JSON.stringify(error) };
+  fail(draft: Draft, error: StoredError, errorCount: number): Fields[] {
+    const fields = { error: JSON.stringify(error), errors: String(errorCount) };
     return this.#end(draft, 'failed', fields, ['task_failed', 'recovery_failed'], errorDetails(error));
   }
 

@@ -1,5 +1,6 @@
 /** A storage bound to one namespace: partitions by id, deadlines, and an estimate of each partition's clock. */
 import type { Clock } from '../clock.js';
+import { isRecoveryError } from '../errors.js';
 import type { PayloadCodec } from '../domain/codec.js';
 import type {
   Batch,
@@ -63,7 +64,7 @@ export class Store {
     return count === 1 ? this.home : (this.partitions[hashOf(id) % count] ?? this.home);
   }
 
-  /** The monotonic time at which a call failed last, in ms; null when none has. */
+  /** The monotonic time at which the storage was out of reach last, in ms; null when it never was. */
   get failedMs(): number | null {
     return this.#failedMs;
   }
@@ -137,7 +138,8 @@ export class Store {
       this.#times.set(partition, { storageMs: reply.nowMs, monotonicMs: this.clock.monotonicMs() });
       return reply;
     } catch (error) {
-      this.#failedMs = this.clock.monotonicMs();
+      // A refused call has reached the storage.
+      if (isRecoveryError(error, 'STORAGE_UNAVAILABLE')) this.#failedMs = this.clock.monotonicMs();
       throw error;
     }
   }

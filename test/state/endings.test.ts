@@ -39,7 +39,7 @@ const WAYS = {
   },
   failed: async (task: TaskInMemory) => {
     const { live, write } = await hold(task, holder('w1'));
-    await write((draft) => live.fail(draft, ERROR));
+    await write((draft) => live.fail(draft, ERROR, 1));
   },
   cancelled: async (task: TaskInMemory) => {
     const { live, write } = await hold(task, holder('w1'));
@@ -190,7 +190,7 @@ describe('requeueBatch', () => {
       live.step(draft, 'a', 'j1');
       live.item(draft, 'm', { buckets: 1, total: 2, done: 1, failed: 0 }, 'k', 'j1');
       live.automaticCheckpoint(draft, 40, null, 3);
-      live.fail(draft, ERROR);
+      live.fail(draft, ERROR, 1);
     });
     const before = await task.head();
     await task.commit(requeueBatch(before, 'again', FOREVER));

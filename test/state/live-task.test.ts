@@ -149,7 +149,7 @@ describe('LiveTask', () => {
 
   it('fails with its error, but tells only name and code in events', async () => {
     const set = await running(true);
-    await set.write((draft) => set.live.fail(draft, { name: 'TypeError', message: 'secret', code: 'E1' }));
+    await set.write((draft) => set.live.fail(draft, { name: 'TypeError', message: 'secret', code: 'E1' }, 1));
     expect((await set.task.head()).task).toMatchObject({ status: 'failed', error: { message: 'secret' } });
     expect((await set.task.events()).slice(1)).toMatchObject([
       { event: 'recovery_failed', error_name: 'TypeError', error_code: 'E1' },
