@@ -159,6 +159,7 @@ describe('a process that had suspects on trial', () => {
     [0, true, 1, null],
     [1, true, 1, 1],
     [5, true, 1, 5],
+    [1, false, 0, null],
     [5, false, 0, null],
   ])('%i, and the task was one: %s', async (trial, suspect, count, suspects) => {
     const { engine } = await observer();
