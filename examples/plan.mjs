@@ -12,7 +12,7 @@ const begin = first.withRecovery(async (ctx, report) => {
   if (report === 'monthly') {
     await ctx.createCheckpoint({ name: 'rendered', progressPercent: 60, recoverableData: { pages: 12 } });
   }
-  // Waits until the shutdown asks it to end; then it is given back.
+  // Waits until its signal aborts, late in the shutdown's time; then it is given back.
   await new Promise((resolve) => ctx.signal.addEventListener('abort', resolve));
   throw ctx.signal.reason;
 }, OPTIONS);
@@ -20,7 +20,7 @@ await begin.start('monthly');
 await begin.start('weekly');
 await new Promise((resolve) => setTimeout(resolve, 50));
 // Closing a memory storage does nothing: the second worker can go on with it.
-await first.shutdown();
+await first.shutdown({ timeoutMs: 500 });
 
 const second = createRecovery({ storage });
 second.withRecovery(async (ctx, report) => {

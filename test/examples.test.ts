@@ -1,6 +1,14 @@
 /** The examples and the demo, as a user runs them: processes of their own, on the built package. */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -89,6 +97,42 @@ describe('examples', () => {
     expect(output).toContain('sending the monthly report, from "rendered"');
     expect(output).toContain('recovered: 2');
     expect(code).toBe(0);
+  });
+
+  test('poison.mjs finds the task that kills its process, and puts it back once it is mended', async () => {
+    const { code, output } = await run(['examples/poison.mjs']);
+    const [before = '', after = ''] = output.split('Mended, and put back');
+    expect(before.match(/the process ended: SIGABRT/g)?.length).toBeGreaterThanOrEqual(3);
+    expect(before).toMatch(/dead letter: broken\.png\. It crashed \d times within 72 h; the budget is 3/);
+    expect(before).toContain('at step "decode", suspects in its process: 1');
+    expect(before).not.toMatch(/dead letter: (one|two)/);
+    expect(before).toContain('"completed":2');
+    expect(after).toContain('"completed":3');
+    expect(output).toMatch(/the process ended: code 0\s*$/);
+    expect(code).toBe(0);
+    expect(readdirSync(temp)).toEqual([]);
+  });
+
+  // These assert for themselves.
+  test.each([
+    ['user-context.mjs', 'export-1 for acme written'],
+    ['input-schema.mjs', 'on recovery: failed The input of "resize" does not fit its schema: width'],
+    ['versions.mjs', 'a, 7, resumed; b, 7, resumed'],
+    ['limits.mjs', 'alert: signal_ignored deaf-1'],
+    ['codec.mjs', 'old key gone: CODEC_FAILED'],
+    ['shutdown.mjs', 'the process ended: SIGTERM'],
+    ['cancel.mjs', 'afterwards: cancelled'],
+  ])('%s does what it says', async (name, words) => {
+    const { code, output } = await run([`examples/${name}`]);
+    expect(output).toContain(words);
+    expect(code, output).toBe(0);
+    expect(readdirSync(temp)).toEqual([]);
+  });
+
+  test('every example is run here', () => {
+    const here = readFileSync('test/examples.test.ts', 'utf8');
+    for (const name of readdirSync('examples').filter((each) => each.endsWith('.mjs')))
+      expect(here).toContain(name);
   });
 });
 
