@@ -7,14 +7,18 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
+import { codecCost } from './codec.mjs';
 import { discovery } from './discovery.mjs';
 import { heapPerTask } from './heap.mjs';
 import { importTime } from './import.mjs';
 import { redisCheckpoint } from './redis-checkpoint.mjs';
+import { redisMap } from './redis-map.mjs';
 import { sqliteCheckpoint } from './sqlite-checkpoint.mjs';
 
 const MEASURES = {
   redis: redisCheckpoint,
+  map: redisMap,
+  codec: codecCost,
   sqlite: sqliteCheckpoint,
   heap: heapPerTask,
   import: importTime,
@@ -53,9 +57,9 @@ for (const name of wanted) {
   if (measure === undefined) throw new RangeError(`--only knows ${Object.keys(MEASURES).join(', ')}`);
   for (const line of await measure({ quick: options.quick === true })) {
     rows.push(line);
-    const verdict = line.met ? 'met' : 'MISSED';
+    const verdict = line.target === null ? '' : `, target ${line.target}: ${line.met ? 'met' : 'MISSED'}`;
     console.log(`${line.measure}\n    ours   ${line.ours}\n    floor  ${line.floor}`);
-    console.log(`    ratio  ${line.ratio.toFixed(2)}, target ${line.target}: ${verdict}`);
+    console.log(`    ratio  ${line.ratio.toFixed(2)}${verdict}`);
     if (line.note !== undefined) console.log(`    note   ${line.note}`);
   }
 }

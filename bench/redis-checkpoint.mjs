@@ -22,7 +22,7 @@ async function floor(redis) {
 }
 
 /** Tasks that run and wait; their contexts make the checkpoints. */
-export async function runningTasks(recovery, count) {
+export async function runningTasks(recovery, count, payload = PAYLOAD) {
   const contexts = [];
   let end;
   const ended = new Promise((resolve) => (end = resolve));
@@ -39,7 +39,7 @@ export async function runningTasks(recovery, count) {
       contexts[lane].createCheckpoint({
         name: `step-${i % 10}`,
         progressPercent: i % 100,
-        recoverableData: PAYLOAD,
+        recoverableData: payload,
       }),
     async end() {
       end();
