@@ -72,12 +72,12 @@ describe('userContext', () => {
 
   it('is the same object each time, and null without the option', async () => {
     const { recovery } = world.proc();
-    const with_ = recovery.withRecovery((ctx) => ctx.userContext === ctx.userContext && ctx.userContext, {
+    const captured = recovery.withRecovery((ctx) => ctx.userContext === ctx.userContext && ctx.userContext, {
       name: 'with',
       userContext: () => ({}),
     });
     const without = recovery.withRecovery((ctx) => ctx.userContext, { name: 'without' });
-    await expect(with_()).resolves.toEqual({});
+    await expect(captured()).resolves.toEqual({});
     await expect(without()).resolves.toBeNull();
   });
 
@@ -150,12 +150,11 @@ describe('userContext', () => {
 describe('currentTask', () => {
   it('is the context of the task whose code runs, over awaits, timers and callbacks, for many at once', async () => {
     const { recovery } = world.proc();
-    type Hop = 'promise' | 'timer' | 'immediate' | 'tick' | 'storage' | 'step' | 'map';
-    const hops: Record<Hop, (ctx: RecoveryContext, key: string) => Promise<unknown>> = {
+    const hops: Readonly<Record<string, (ctx: RecoveryContext, key: string) => Promise<unknown>>> = {
       promise: () => Promise.resolve(),
       timer: () => new Promise((resolve) => void setTimeout(resolve, 0)),
       immediate: () => new Promise((resolve) => void setImmediate(resolve)),
-      tick: () => new Promise((resolve) => void process.nextTick(resolve)),
+      tick: () => new Promise((resolve) => process.nextTick(resolve)),
       storage: (ctx, name) => ctx.createCheckpoint({ name, progressPercent: 1 }),
       step: async (ctx, name) =>
         expect(await ctx.step(name, async () => Promise.resolve(currentTask()?.taskId))).toBe(ctx.taskId),
@@ -165,16 +164,16 @@ describe('currentTask', () => {
         ).toEqual([ctx.taskId, ctx.taskId]),
     };
     const task = recovery.withRecovery(
-      async (ctx, path: readonly Hop[]) => {
+      async (ctx, path: readonly string[]) => {
         for (const [index, hop] of path.entries()) {
-          await hops[hop](ctx, `${hop}${index}`);
+          await hops[hop]?.(ctx, `${hop}${index}`);
           expect(currentTask()).toBe(ctx);
         }
         return currentTask()?.taskId;
       },
       { name: 'n' },
     );
-    const path = fc.array(fc.constantFrom(...(Object.keys(hops) as Hop[])), { maxLength: 6 });
+    const path = fc.array(fc.constantFrom(...Object.keys(hops)), { maxLength: 6 });
     await fc.assert(
       fc.asyncProperty(fc.array(path, { minLength: 1, maxLength: 8 }), async (paths) => {
         const started = await Promise.all(paths.map((each) => task.start(each)));
