@@ -135,7 +135,7 @@ describe.each([1, 3])('maxAttempts, on %i partitions', (partitions) => {
     });
     await world.clock.advance(waitMs(2));
     expect(runs).toBe(3);
-    await expect(next.recovery.tasks.get('t')).resolves.toMatchObject({ status: 'failed', errorCount: 2 });
+    await expect(next.recovery.tasks.get('t')).resolves.toMatchObject({ status: 'failed', errorCount: 3 });
     await world.clock.advance(2 * SWEEP_MS);
     expect(runs).toBe(3);
   });
@@ -220,7 +220,7 @@ describe.each([1, 3])('maxAttempts, on %i partitions', (partitions) => {
       { ...OPTIONS, maxAttempts: 2 },
     );
     await world.until(rejectionOf(task()));
-    await expect(recovery.tasks.get('t')).resolves.toMatchObject({ status: 'failed', errorCount: 1 });
+    await expect(recovery.tasks.get('t')).resolves.toMatchObject({ status: 'failed', errorCount: 2 });
     expect(await world.until(task())).toBe('yes');
     expect(seen).toEqual([
       [1, null],
