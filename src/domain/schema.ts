@@ -57,6 +57,9 @@ export async function parseInput(schema: StandardSchema, taskName: string, input
       { cause },
     );
   }
+  if (!isObject(result)) {
+    throw new RecoveryError('INPUT_INVALID', `The input schema of "${taskName}" gave no answer.`);
+  }
   if (result.issues === undefined) return result.value;
   const issues = result.issues.map((issue) => ({ path: pathOf(issue), message: issue.message }));
   const named = issues.slice(0, NAMED).map(({ path, message }) => `${path}: ${message}`);

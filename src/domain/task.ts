@@ -150,6 +150,9 @@ export type ValidationAnswer<R = unknown> =
 export type ValidationEvidence =
   { readonly answer: 'complete' | 'resume' | 'restart' | 'unrecoverable' } | { readonly error: string };
 
+/** Crashes kept a task; budgets larger than this are refused. */
+export const KEPT_CRASHES = 50;
+
 /** How many crashes, within how many ms, make a task a dead letter. */
 export interface CrashBudget {
   readonly count: number;

@@ -1,4 +1,5 @@
 /** The built-in rules of recovery. Each is a value with one pure function. */
+import { KEPT_CRASHES } from '../domain/task.js';
 import type {
   Checkpoint,
   CrashBudget,
@@ -46,7 +47,8 @@ export function isSuspect(recent: readonly CrashEvidence[]): boolean {
  */
 export function isSpent(recent: readonly CrashEvidence[], { count }: CrashBudget): boolean {
   if (recent.length < count) return false;
-  return count <= SUSPECT_AT || recent.at(-1)?.suspects === 1 || recent.length >= count + MOST_HALVINGS;
+  const most = Math.min(count + MOST_HALVINGS, KEPT_CRASHES);
+  return count <= SUSPECT_AT || recent.at(-1)?.suspects === 1 || recent.length >= most;
 }
 
 function evidenceOf({

@@ -143,9 +143,7 @@ export class Attempt implements LeaseHolder {
   /** Asks it to end at its next call on the context, and then to be released; `now`: its signal aborts as well. */
   shutDown(now: boolean): void {
     this.gate.yield();
-    if (now && (this.gate.stop === null || this.gate.stop.code === 'SHUT_DOWN')) {
-      this.gate.stopWith(this.gate.stop ?? shutDownError());
-    }
+    if (now && this.gate.stop === null) this.gate.stopWith(this.gate.yielded ?? shutDownError());
   }
 
   /** Ends the task for good: its signal aborts, and when the function ignores that, it is fenced off. */
@@ -264,12 +262,13 @@ export class Attempt implements LeaseHolder {
   async #failed(thrown: unknown): Promise<unknown> {
     if (this.gate.lost) return this.gate.stop ?? thrown;
     const ending = this.#ending();
+    const stopped = this.gate.stop ?? this.gate.yielded;
     try {
       if (this.gate.halted === 'cancelled') await ending.cancel(this.gate.stop);
       else if (this.gate.halted === 'failed') this.retryInMs = await ending.failOrRetry(this.gate.stop);
-      else if (this.gate.stop !== null || isNotItsFault(thrown)) await ending.release();
+      else if (stopped !== null || isNotItsFault(thrown)) await ending.release();
       else this.retryInMs = await ending.failOrRetry(thrown);
-      return this.gate.stop ?? thrown;
+      return stopped ?? thrown;
     } catch (error) {
       log.task('the end of %s could not be written: %s', this.taskId, kindOf(error));
       return error;

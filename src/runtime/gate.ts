@@ -9,6 +9,7 @@ export class Gate {
   #stop: RecoveryError | null = null;
   #closed = false;
   #yielding = false;
+  #yielded: RecoveryError | null = null;
   /** Fenced off: nothing of it is written any more. */
   lost = false;
   /** How the task is to end once it was told to. */
@@ -21,6 +22,11 @@ export class Gate {
   /** Why it is not to go on; null while it may. */
   get stop(): RecoveryError | null {
     return this.#stop;
+  }
+
+  /** What a call was rejected with because it is to yield; null before that. */
+  get yielded(): RecoveryError | null {
+    return this.#yielded;
   }
 
   /** Whether its end has begun to be written. */
@@ -44,9 +50,10 @@ export class Gate {
 
   /** Throws when nothing may be begun any more. */
   assertUsable(): void {
-    // Asked to yield: this is the call at which it does. Its signal stays quiet, for what else is in hand.
-    if (this.#yielding && !this.#closed) this.#stop ??= shutDownError();
     this.assertWritable();
+    // Asked to yield: this is the call at which it does. What else is in hand goes on: it can be kept, and its signal
+    // stays quiet.
+    if (this.#yielding) throw (this.#yielded ??= shutDownError());
   }
 
   /** Throws when what was done can't be kept any more. */

@@ -13,9 +13,9 @@ import {
 import type { Check } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
 import type { PayloadCodec } from '../domain/codec.js';
+import { KEPT_CRASHES } from '../domain/task.js';
 import type { CrashBudget, RecoveryStrategy, StoredError } from '../domain/task.js';
 import { messageOf } from '../errors.js';
-import { KEPT_CRASHES } from '../state/transitions.js';
 import type { Storage } from '../storage/storage.js';
 
 /** Bounds on what is stored, in bytes of UTF-8 or in pieces. What is larger is refused before anything is written. */

@@ -18,6 +18,8 @@ import { cancelledError } from './task-errors.js';
 
 /** Tries before a command gives up on a record that changes under its hands each time. */
 const TRIES = 50;
+/** Longer reasons are cut: they are stored, and told with the event. */
+const LONGEST_REASON = 1_000;
 const ENDED: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled', 'dead_letter']);
 
 export class TaskAdmin implements TaskCommands {
@@ -27,7 +29,8 @@ export class TaskAdmin implements TaskCommands {
     this.#engine = engine;
   }
 
-  async cancel(taskId: string, reason: string): Promise<CancelOutcome> {
+  async cancel(taskId: string, given: string): Promise<CancelOutcome> {
+    const reason = given.slice(0, LONGEST_REASON).toWellFormed();
     for (let tries = 0; tries < TRIES; tries += 1) {
       const { head, control } = await this.#find(taskId);
       const { status } = head.task;

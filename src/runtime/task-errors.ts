@@ -45,9 +45,13 @@ export function storedErrorOf(thrown: unknown, { limits: { errorBytes }, redact 
 }
 
 function cut(message: string, maxBytes: number): string {
-  const bytes = Buffer.from(message).subarray(0, maxBytes);
+  const bytes = Buffer.from(message);
+  if (bytes.length <= maxBytes) return bytes.toString();
   // A character that the cut went through is left out rather than replaced.
-  return bytes.toString().replace(/\uFFFD+$/, '');
+  return bytes
+    .subarray(0, maxBytes)
+    .toString()
+    .replace(/\uFFFD+$/, '');
 }
 
 /** What the censor leaves of it; when it fails, nothing but that there was an error. */
@@ -57,7 +61,10 @@ function redacted(
   maxBytes: number,
 ): StoredError {
   try {
-    const { name, message, code } = redact(error);
+    const answer = redact(error);
+    // An async one by mistake: what it rejects with must not end the process.
+    Promise.resolve<unknown>(answer).catch(() => {});
+    const { name, message, code } = answer;
     if (typeof name === 'string' && typeof message === 'string') {
       const kept = typeof code === 'string' ? textOf(code.slice(0, LONGEST_NAME)) : null;
       return {

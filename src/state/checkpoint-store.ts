@@ -103,7 +103,7 @@ function opened(
 ): Readonly<Record<string, unknown>> {
   const text = payloads.open(sealed, taskId, checkpointPlace(seq));
   const value = fromJsonText(text, `checkpoint ${seq} of task "${taskId}"`);
-  return isObject(value) ? value : {};
+  return isObject(value) ? value : { data: null, state: null };
 }
 
 /** A checkpoint with its data as values. @throws `CORRUPT_RECORD` */

@@ -7,8 +7,6 @@ import { makeToken } from './token.js';
 
 const CANCEL = 'cancel';
 const LIVED_PREFIX = 'lived:';
-/** Longer reasons are cut. */
-const LONGEST_REASON = 1_000;
 
 /** What stands in it. */
 export interface Control {
@@ -40,7 +38,7 @@ function reasonOf(text: string | undefined): string | null {
 }
 
 export function cancelField(reason: string): Fields {
-  return { [CANCEL]: JSON.stringify(reason.slice(0, LONGEST_REASON)) };
+  return { [CANCEL]: JSON.stringify(reason) };
 }
 
 export function livedField(fence: number): Fields {

@@ -71,6 +71,7 @@ export function requeueBatch(head: Head, nonce: string, notAfter: number): Batch
           crashes: '[]',
           errors: '0',
           ranMs: '0',
+          stuckSince: '',
           eventSeq: String(seq),
         },
       },

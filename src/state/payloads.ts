@@ -45,6 +45,8 @@ export class Payloads {
     try {
       const done: unknown = this.#codec?.[way](text, place);
       if (typeof done === 'string' && done.isWellFormed()) return done;
+      // An async one by mistake: what it rejects with must not end the process.
+      Promise.resolve(done).catch(() => {});
     } catch (error) {
       if (isRecoveryError(error, 'CODEC_FAILED')) throw error;
       // What a codec throws may quote the payload: its class says enough.

@@ -2,6 +2,7 @@
  * The changes of state that are made by somebody who does not hold the task: start, find orphaned, claim, give up on.
  * Each is one batch under the head's guard, so exactly one of several tries wins.
  */
+import { KEPT_CRASHES } from '../domain/task.js';
 import type { CrashEvidence, OrphanCause, Plan } from '../domain/task.js';
 import type { Batch, Fields } from '../storage/storage.js';
 import type { Head } from './head.js';
@@ -9,9 +10,6 @@ import { INLINE_CHARACTERS } from './head.js';
 import { indexes, keys, priorityBase } from './keys.js';
 import { eventFields } from './task-events.js';
 import { makeToken } from './token.js';
-
-/** Crash times kept in a head; budgets larger than this are refused. */
-export const KEPT_CRASHES = 50;
 
 type IndexChange = NonNullable<Batch['index']>[number];
 

@@ -53,18 +53,28 @@ describe('a gate that is to yield', () => {
     expect(() => gate.assertWritable()).not.toThrow();
     expect(gate.stop).toBeNull();
     expect(() => gate.assertUsable()).toThrow(coded('SHUT_DOWN'));
-    expect(gate.stop).toMatchObject({ code: 'SHUT_DOWN', retryable: true });
-    expect(signal.aborted).toBe(false);
+    expect(gate.yielded).toMatchObject({ code: 'SHUT_DOWN', retryable: true });
+    expect(gate.stop).toBeNull();
+    // Another branch of the task that is in the middle of something.
+    expect(() => gate.assertWritable()).not.toThrow();
+    expect([signal.aborted, new Gate('u').signal().aborted]).toEqual([false, false]);
+  });
+
+  it('a signal that is asked for after it yielded is quiet, too', () => {
+    const gate = new Gate('t');
+    gate.yield();
+    expect(() => gate.assertUsable()).toThrow(coded('SHUT_DOWN'));
+    expect(gate.signal().aborted).toBe(false);
   });
 
   it('throws the same reason from then on', () => {
     const gate = new Gate('t');
     gate.yield();
     expect(() => gate.assertUsable()).toThrow(coded('SHUT_DOWN'));
-    const { stop } = gate;
+    const { yielded } = gate;
     gate.yield();
     expect(() => gate.assertUsable()).toThrow(coded('SHUT_DOWN'));
-    expect(gate.stop).toBe(stop);
+    expect(gate.yielded).toBe(yielded);
   });
 
   it('keeps an earlier reason', () => {

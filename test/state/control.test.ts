@@ -21,7 +21,7 @@ describe('a control record', () => {
     expect(decodeControl(undefined)).toEqual(nothing);
   });
 
-  it('property: a reason comes back, cut to 1,000 characters; lived fences add up', async () => {
+  it('property: a reason comes back; lived fences add up', async () => {
     const fences = fc.uniqueArray(fc.integer({ min: 1 }), { maxLength: 5 });
     const reasons = fc
       .tuple(fc.string({ unit: 'binary' }), fc.integer({ min: 1, max: 300 }))
@@ -33,7 +33,7 @@ describe('a control record', () => {
         for (const fence of lived) {
           expect((await put(livedField(fence), await read(), `l${fence}`)).status).toBe('applied');
         }
-        expect(await read()).toMatchObject({ cancel: reason.slice(0, 1_000), lived: new Set(lived) });
+        expect(await read()).toMatchObject({ cancel: reason, lived: new Set(lived) });
       }),
       { numRuns: 50 },
     );
