@@ -69,22 +69,33 @@ export function indexViolations(partitions: Iterable<MemoryPartition>): string[]
   return violations;
 }
 
-/** I8: a task's events are numbered without a gap, attempts never go back, and one terminal event ends them. */
+interface Last {
+  readonly seq: number;
+  readonly attempt: number;
+  readonly ended: boolean;
+  readonly completed: boolean;
+}
+
+const NOTHING: Last = { seq: 0, attempt: 0, ended: false, completed: false };
+
+/** I8: a task's events are numbered without a gap, attempts never go back, and one terminal event ends each life. */
 export function eventViolations(partitions: Iterable<MemoryPartition>): string[] {
   const violations: string[] = [];
   for (const partition of partitions) {
-    const last = new Map<string, { seq: number; attempt: number; ended: boolean }>();
+    const last = new Map<string, Last>();
     for (const { fields } of partition.log) {
       const taskId = fields.get('task_id') ?? '';
       const event = fields.get('event') ?? '';
       const seq = Number(fields.get('seq'));
       const attempt = Number(fields.get('attempt'));
-      const before = last.get(taskId) ?? { seq: 0, attempt: 0, ended: false };
+      const before = last.get(taskId) ?? NOTHING;
       const what = `${event} of ${taskId} (event ${seq}, attempt ${attempt})`;
       if (seq !== before.seq + 1) violations.push(`I8 ${what} follows event ${before.seq}`);
       if (attempt < before.attempt) violations.push(`I4 ${what} follows attempt ${before.attempt}`);
-      if (before.ended) violations.push(`I8 ${what} follows the end`);
-      last.set(taskId, { seq, attempt, ended: TERMINAL_EVENTS.has(event) });
+      if (before.ended && event !== 'task_requeued') violations.push(`I8 ${what} follows the end`);
+      if (event === 'task_requeued' && before.completed) violations.push(`I8 ${what} follows its completion`);
+      const ended = TERMINAL_EVENTS.has(event);
+      last.set(taskId, { seq, attempt, ended, completed: event === 'task_completed' });
     }
     for (const { task, eventSeq } of headsOf([partition])) {
       const end = last.get(task.taskId);

@@ -6,7 +6,7 @@ import type { WrappedTask } from '../../src/runtime/with-recovery.js';
 
 /**
  * `document`: many checkpoints; `slow`: longer than a lease; `poison`: takes its process down each time; `pieces`:
- * steps, one of them with `verify`, and a map.
+ * steps, one of them with `verify`, a map, checkpoints, and an error on the way.
  */
 export type JobKind = 'document' | 'slow' | 'poison' | 'pieces';
 
@@ -119,7 +119,11 @@ export type Tasks = Readonly<Partial<Record<JobKind, WrappedTask<[string], JobRe
 export function registerTasks(recovery: Recovery, host: JobHost, withPieces: boolean): Tasks {
   const common = { taskId: (id: string) => id, ifRunning: 'join' } as const;
   const pieces = withPieces
-    ? recovery.withRecovery((ctx, id: string) => runPieces(host, ctx, id), { ...common, name: 'pieces' })
+    ? recovery.withRecovery((ctx, id: string) => runPieces(host, ctx, id), {
+        ...common,
+        name: 'pieces',
+        maxAttempts: 3,
+      })
     : null;
   return {
     ...(pieces === null ? {} : { pieces }),

@@ -9,7 +9,7 @@ import type { Storage } from '../../src/storage/storage.js';
 import { registerTasks } from './jobs.js';
 import type { Job, JobHost, Tasks } from './jobs.js';
 import { connection } from './sim-storage.js';
-import type { Fault, Peer, Wire } from './sim-storage.js';
+import type { Fault, Outage, Peer, Wire } from './sim-storage.js';
 import { ProcessClock, seededRandom } from './virtual-clock.js';
 import type { Witness } from './witness.js';
 
@@ -27,6 +27,7 @@ export interface Surroundings {
   readonly pieces: boolean;
   crashed(process: SimProcess, restartInMs: number): void;
   nextFault(worker: number): Fault | null;
+  outage(worker: number): Outage | null;
 }
 
 /** The process id of an incarnation of a worker. */
@@ -104,6 +105,10 @@ export class SimProcess implements Peer {
     return this.#around.nextFault(this.worker);
   }
 
+  outage(): Outage | null {
+    return this.#around.outage(this.worker);
+  }
+
   crash(restartInMs: number): void {
     if (this.clock.state === 'dead' || this.closed) return;
     this.#around.wire.log(`${this.label} crashed`);
@@ -112,10 +117,39 @@ export class SimProcess implements Peer {
     this.#around.crashed(this, restartInMs);
   }
 
-  /** What the user's boot code does: recover, then call what there is to do, again until it is done. */
-  async boot(jobs: readonly Job[]): Promise<void> {
+  /**
+   * What the user's boot code does: recover, then call what there is to do, again until it is done.
+   * @param waits leave what was started before to recovery, and call only to hear how it ended
+   */
+  async boot(jobs: readonly Job[], waits: boolean): Promise<void> {
     await this.#untilDone(() => this.recovery.runStartupRecovery({ timeoutMs: 5_000 }));
-    await Promise.all(jobs.map((job) => this.#untilDone(() => this.#call(job))));
+    const get = async (job: Job): Promise<void> => {
+      if (waits) await this.#untilDone(() => this.#ended(job.id));
+      await this.#untilDone(() => this.#call(job));
+    };
+    await Promise.all(jobs.map(get));
+  }
+
+  /** An operator's command at this process. */
+  async cancel(taskId: string): Promise<void> {
+    const { witness, wire } = this.#around;
+    witness.cancelAsked(taskId);
+    try {
+      const outcome = await this.recovery.tasks.cancel(taskId);
+      wire.log(`${this.label} cancel ${taskId}: ${outcome}`);
+      if (this.clock.state !== 'dead') witness.cancelAnswered(taskId, outcome);
+    } catch (error) {
+      wire.log(`${this.label} cancel ${taskId} failed: ${String(error)}`);
+    }
+  }
+
+  /** Gives a task another life, and sees it through. */
+  async requeue(job: Job): Promise<void> {
+    const { witness } = this.#around;
+    await this.#untilDone(() => this.recovery.tasks.requeue(job.id));
+    witness.results.delete(job.id);
+    await this.#untilDone(() => this.#call(job));
+    witness.requeued.add(job.id);
   }
 
   shutdown(timeoutMs: number): Promise<void> {
@@ -133,8 +167,18 @@ export class SimProcess implements Peer {
       const result = await task(job.id);
       if (this.clock.state !== 'dead') witness.ended(job, result);
     } catch (error) {
-      if (!isRecoveryError(error, 'TASK_DEAD_LETTER')) throw error;
-      witness.ended(job, 'dead_letter');
+      if (this.clock.state === 'dead') return;
+      if (isRecoveryError(error, 'TASK_DEAD_LETTER')) witness.ended(job, 'dead_letter');
+      else if (isRecoveryError(error, 'TASK_CANCELLED')) witness.ended(job, 'cancelled');
+      else throw error;
+    }
+  }
+
+  async #ended(taskId: string): Promise<void> {
+    for (;;) {
+      const task = await this.recovery.tasks.get(taskId);
+      if (task === null || task.endedAtMs !== null) return;
+      await sleep(this.clock, 3 * RETRY_MS);
     }
   }
 

@@ -33,6 +33,9 @@ export interface Fault {
   readonly ms: number;
 }
 
+/** How the storage can be away: it refuses calls at once, or never answers. */
+export type Outage = 'refuses' | 'silent';
+
 /** The side of a process that the network needs. */
 export interface Peer {
   readonly label: string;
@@ -40,6 +43,8 @@ export interface Peer {
   crash(restartInMs: number): void;
   /** Counts a call and says what goes wrong with it. */
   nextFault(): Fault | null;
+  /** Set while it is cut off from the storage. */
+  outage(): Outage | null;
 }
 
 /** What the network reports and shares, for the whole world. */
@@ -58,6 +63,10 @@ function unknownOutcome(): RecoveryError {
   });
 }
 
+function unreachable(): RecoveryError {
+  return new RecoveryError('STORAGE_UNAVAILABLE', 'Connection refused.', { retryable: true });
+}
+
 const HOP_MS = 4;
 const DEADLINE_MS = 5_000;
 
@@ -72,12 +81,16 @@ export function connection(inner: Storage, peer: Peer, wire: Wire): Storage {
     const fault = peer.nextFault();
     const kind = fault?.kind ?? null;
     const ms = fault?.ms ?? 0;
-    wire.log(`${peer.label} ${what}${kind === null ? '' : ` ! ${kind} ${ms}`}`);
+    const outage = peer.outage();
+    const trouble = outage === null ? [] : [` ! ${outage}`];
+    if (kind !== null) trouble.push(` ! ${kind} ${ms}`);
+    wire.log(`${peer.label} ${what}${trouble.join('')}`);
     return new Promise((resolve, reject) => {
       const cancel = peer.clock.schedule(options?.deadlineMs ?? DEADLINE_MS, () => reject(unknownOutcome()));
       const answer = (deliver: () => void): void => {
         time.after(hop(), () =>
           peer.clock.enter('reply', () => {
+            if (outage === null && peer.outage() !== null) return;
             cancel();
             deliver();
           }),
@@ -96,6 +109,8 @@ export function connection(inner: Storage, peer: Peer, wire: Wire): Storage {
         }
       };
       const send = (): void => {
+        if (outage === 'silent') return;
+        if (outage === 'refuses') return answer(() => reject(unreachable()));
         if (kind === 'storage-error') return answer(() => reject(new TypeError('The driver broke.')));
         if (kind === 'lose-request') return;
         time.after(kind === 'late-request' ? ms : hop(), () => run(true));

@@ -24,9 +24,18 @@ function ownerOf(token: string | null): string {
   return token === null ? '' : token.slice(0, token.lastIndexOf('.'));
 }
 
+/** How many crashes a head's field names. */
+function chargesIn(field: unknown): number {
+  if (typeof field !== 'string') return 0;
+  const crashes: unknown = JSON.parse(field);
+  return Array.isArray(crashes) ? crashes.length : 0;
+}
+
 export class Witness {
   readonly violations: Set<string> = new Set();
-  readonly results: Map<string, JobResult | 'dead_letter'> = new Map();
+  readonly results: Map<string, JobResult | 'dead_letter' | 'cancelled'> = new Map();
+  /** Tasks that were cancelled, requeued, and have ended again. */
+  readonly requeued: Set<string> = new Set();
   /** How often each step was done: at least once each. */
   readonly effects: Map<string, number> = new Map();
   readonly starts: Map<string, number> = new Map();
@@ -37,10 +46,18 @@ export class Witness {
   readonly #kept = new Set<string>();
   readonly #running = new Set<Execution>();
   readonly #mostPoison: number;
+  readonly #mostCharged: number;
+  /** Tasks that somebody wanted to be cancelled in this life, and those whose records say so. */
+  readonly #unwanted = new Set<string>();
+  readonly #cancelled = new Set<string>();
 
-  /** @param mostPoison how often a task that takes its process down each time may run */
-  constructor(mostPoison: number) {
+  /**
+   * @param mostPoison how often a task that takes its process down each time may run
+   * @param mostCharged the most crashes that a record may name
+   */
+  constructor(mostPoison: number, mostCharged: number) {
     this.#mostPoison = mostPoison;
+    this.#mostCharged = mostCharged;
   }
 
   /** Takes part in a commit: what was applied has to have been in order. */
@@ -52,7 +69,8 @@ export class Witness {
     }
   }
 
-  #applied(label: string, taskId: string, { guard, set }: Batch): void {
+  #applied(label: string, taskId: string, batch: Batch): void {
+    const { guard, set } = batch;
     const current = this.#tokens.get(taskId) ?? null;
     const fence = guard.next === null ? 0 : (fenceOf(guard.next) ?? 0);
     const highest = this.#fences.get(taskId) ?? 0;
@@ -69,6 +87,39 @@ export class Witness {
     if (guard.next === current) this.violations.add(`I8 ${taskId} was written twice, ${what}`);
     this.#tokens.set(taskId, guard.next);
     this.#fences.set(taskId, Math.max(highest, fence));
+    this.#judged(taskId, batch);
+  }
+
+  /** What a batch says of a task's crashes and of its end. */
+  #judged(taskId: string, { guard, set = [], append = [] }: Batch): void {
+    for (const { key, fields } of set) {
+      // In the recovery queue it may wait with charges that are dropped when it is looked at.
+      const decided = key === guard.key && ('owner' in fields || 'endedAt' in fields);
+      const charged = decided ? chargesIn(fields['crashes']) : 0;
+      if (charged <= this.#mostCharged) continue;
+      this.violations.add(
+        `I17 ${taskId} is charged with ${charged} crashes; ${this.#mostCharged} is the most`,
+      );
+    }
+    for (const { event, name } of append) {
+      if (event === 'dead_lettered' && name !== 'poison')
+        this.violations.add(`I16 ${taskId}, an innocent, was given up`);
+      if (event === 'task_cancelled') this.#cancelled.add(taskId);
+      if (event === 'task_cancelled' && !this.#unwanted.has(taskId))
+        this.violations.add(`I18 ${taskId} was cancelled, and nobody had asked for it`);
+      if (event !== 'task_requeued') continue;
+      this.#cancelled.delete(taskId);
+      this.#unwanted.delete(taskId);
+    }
+  }
+
+  cancelAsked(taskId: string): void {
+    this.#unwanted.add(taskId);
+  }
+
+  cancelAnswered(taskId: string, outcome: string): void {
+    if (outcome === 'cancelled' && !this.#cancelled.has(taskId))
+      this.violations.add(`I18 ${taskId} was said to be cancelled, and is not`);
   }
 
   /** A process was told that a task is no longer its own. */
@@ -90,6 +141,7 @@ export class Witness {
     if (step < acknowledged) {
       this.violations.add(`I1 ${taskId} resumed at step ${step}; step ${acknowledged} was acknowledged`);
     }
+    if (this.#cancelled.has(taskId)) this.violations.add(`I18 ${taskId} was begun after it was cancelled`);
     const execution = { taskId, fence, peer, signal };
     this.#running.add(execution);
     const starts = (this.starts.get(taskId) ?? 0) + 1;
@@ -150,8 +202,9 @@ export class Witness {
     }
   }
 
-  ended(job: Job, result: JobResult | 'dead_letter'): void {
+  ended(job: Job, result: JobResult | 'dead_letter' | 'cancelled'): void {
     this.results.set(job.id, result);
+    if (result === 'cancelled' && this.#cancelled.has(job.id)) return;
     const expected = job.kind === 'poison' ? 'dead_letter' : expectedResult(job);
     if (!isDeepStrictEqual(result, expected)) {
       this.violations.add(`I12 ${job.id} came to ${JSON.stringify(result)}, not ${JSON.stringify(expected)}`);

@@ -3,51 +3,18 @@
  * of faults; what must hold all the same is in `invariants.ts` and `witness.ts`.
  */
 import type { ProcessTable } from '../../src/runtime/identity.js';
-import type { RecoveryOptions } from '../../src/runtime/options.js';
 import { MemoryPartition, storageOver } from '../../src/storage/memory.js';
 import type { Batch } from '../../src/storage/storage.js';
 import { eventViolations, headsOf, indexViolations, unendedTasks } from './invariants.js';
 import { POISON_BUDGET } from './jobs.js';
 import type { Job } from './jobs.js';
 import { LEASE_MS, pidOf, SimProcess } from './process.js';
-import type { Fault, Wire } from './sim-storage.js';
+import type { Outcome, Scenario } from './scenario.js';
+import type { Fault, Outage, Wire } from './sim-storage.js';
 import { EPOCH_MS, seededFractions, VirtualTime } from './virtual-clock.js';
 import { Witness } from './witness.js';
 
-/** A run that is to be simulated. */
-export interface Scenario {
-  readonly seed: number;
-  readonly workers: number;
-  readonly jobs: readonly Job[];
-  readonly faults: readonly Fault[];
-  readonly partitions?: number;
-  /** Whether the death of a process can be proven by its process id. */
-  readonly proofOfDeath?: boolean;
-  /** Whether each worker has a slot, which its next incarnation takes over. */
-  readonly slots?: boolean;
-  /** False where a fault breaks what mutual exclusion in time rests on: the storage's clock, the promise of a slot. */
-  readonly singleOwner?: boolean;
-  readonly options?: Partial<RecoveryOptions>;
-  /** After this many events a run counts as one that does not end. Default 300,000. */
-  readonly maxEvents?: number;
-  /** Puts a broken partition in. */
-  readonly partition?: () => MemoryPartition;
-  /** What else happens, at given times. */
-  readonly script?: readonly { readonly atMs: number; readonly run: (world: World) => void }[];
-}
-
-/** What became of it. */
-export interface Outcome {
-  /** Broken invariants; empty when all is well. */
-  readonly violations: readonly string[];
-  readonly log: readonly string[];
-  /** Storage calls that each worker made until all was done. */
-  readonly calls: readonly number[];
-  /** The highest attempt of each task. */
-  readonly attempts: ReadonlyMap<string, number>;
-  readonly effects: ReadonlyMap<string, number>;
-  readonly endedAtMs: number;
-}
+export type { Outcome, Scenario } from './scenario.js';
 
 const BOOT_ID_PATH = '/proc/sys/kernel/random/boot_id';
 /** No scenario needs longer, in virtual ms; what is not done by then never will be. */
@@ -67,6 +34,10 @@ export class World {
   readonly #inner: ReturnType<typeof storageOver>;
   readonly #alive = new Set<number>();
   readonly #incarnations: number[];
+  /** Processes that were replaced while they shut down. */
+  readonly #retired: SimProcess[] = [];
+  /** Until when each worker is cut off from the storage, and how. */
+  readonly #outages = new Map<number, { readonly untilMs: number; readonly kind: Outage }>();
   #storageOffsetMs = 0;
   #faultsOver = false;
   /** Something was written since the indexes were looked at. */
@@ -75,12 +46,16 @@ export class World {
   constructor(scenario: Scenario) {
     this.#scenario = scenario;
     // Those that ran beside it are told apart by halves; what a fault ended is not charged, or charged to others.
-    const halvings = Math.ceil(Math.log2(scenario.jobs.length));
-    this.witness = new Witness(POISON_BUDGET + halvings + scenario.faults.length);
+    const halvings = Math.ceil(Math.log2(scenario.jobs.length)) + 1;
+    this.witness = new Witness(
+      POISON_BUDGET + halvings + scenario.faults.length,
+      scenario.mostCharged ?? Infinity,
+    );
     this.calls = Array.from({ length: scenario.workers }, () => 0);
     this.#incarnations = [...this.calls];
     this.processes = this.calls.map(() => null);
     const fraction = seededFractions(scenario.seed);
+    const dies = scenario.dies?.();
     const make = scenario.partition ?? ((): MemoryPartition => new MemoryPartition(10_000));
     this.#inner = storageOver(
       () => {
@@ -101,6 +76,8 @@ export class World {
       executed: (peer, batches, reply) => {
         this.witness.committed(peer, batches, reply);
         this.#written = true;
+        const restartInMs = dies?.(batches, reply) ?? null;
+        if (restartInMs !== null) peer.crash(restartInMs);
       },
     };
   }
@@ -121,6 +98,7 @@ export class World {
       await this.#until(() => this.#done);
       if (!this.#done) for (const job of this.#undone) violations.add(`I5 nobody heard how ${job.id} ended`);
       this.#faultsOver = true;
+      if (this.#scenario.requeues === true) await this.#requeueAll();
       const calls = [...this.calls];
       const quietAtMs = this.time.nowMs + QUIET_MS;
       await this.#until(() => this.time.nowMs >= quietAtMs);
@@ -155,12 +133,18 @@ export class World {
       options: { ...options, ...(slots === true ? { slot: `slot-${worker}` } : {}) },
       crashed: (process, restartInMs) => {
         this.#alive.delete(process.pid);
-        this.time.after(restartInMs, () => this.start(worker));
+        // Its successor is there already when it was replaced.
+        if (this.processes[worker] === process) this.time.after(restartInMs, () => this.start(worker));
       },
       nextFault: (of) => this.#nextFault(of),
+      outage: (of) => this.#outage(of),
     });
     this.processes[worker] = next;
-    void next.boot(this.#scenario.jobs.filter((job) => job.worker === worker));
+    const waits = this.#scenario.calledOnce === true && incarnation > 1;
+    void next.boot(
+      this.#scenario.jobs.filter((job) => job.worker === worker),
+      waits,
+    );
   }
 
   /** A graceful stop in the middle; the next incarnation starts when it is over. */
@@ -172,6 +156,28 @@ export class World {
       this.#alive.delete(old.pid);
       this.start(worker);
     });
+  }
+
+  /** A rolling deploy: the next incarnation starts at once, beside the one that shuts down. */
+  deploy(worker: number, timeoutMs: number): void {
+    const old = this.processes[worker];
+    if (old === null || old === undefined || old.clock.state !== 'awake' || old.closing !== null) return;
+    this.#retired.push(old);
+    void old.shutdown(timeoutMs).then(() => this.#alive.delete(old.pid));
+    this.start(worker);
+  }
+
+  /** All calls of these workers fail for so long, and no answer reaches them. */
+  cutOff(workers: readonly number[], forMs: number, kind: Outage): void {
+    this.log.push(`${this.time.nowMs} cut off ${workers.join(' ')} for ${forMs} ms (${kind})`);
+    for (const worker of workers) this.#outages.set(worker, { untilMs: this.time.nowMs + forMs, kind });
+  }
+
+  /** An operator asks for a task's cancellation, at one of the workers. */
+  cancel(worker: number, taskId: string): void {
+    const at = this.processes[worker];
+    if (at === null || at === undefined || at.clock.state !== 'awake' || at.closing !== null) return;
+    void at.cancel(taskId);
   }
 
   /** A write straight to the storage, as an administrator's tool would make it. */
@@ -220,7 +226,9 @@ export class World {
   async #shutDownAll(): Promise<void> {
     const { violations } = this.witness;
     // One that was hit by its last fault just now is left to its restart.
-    const last = this.processes.filter((each) => each !== null).filter((each) => each.clock.state !== 'dead');
+    const last = [...this.processes, ...this.#retired]
+      .filter((each) => each !== null)
+      .filter((each) => each.clock.state !== 'dead');
     for (const each of last) void each.shutdown(2_000);
     const deadlineMs = this.time.nowMs + 5_000;
     await this.#until(() => last.every(({ closed }) => closed) || this.time.nowMs > deadlineMs);
@@ -241,6 +249,24 @@ export class World {
     this.calls[worker] = call;
     if (this.#faultsOver) return null;
     return this.#scenario.faults.find((fault) => fault.worker === worker && fault.call === call) ?? null;
+  }
+
+  #outage(worker: number): Outage | null {
+    const outage = this.#outages.get(worker);
+    return outage !== undefined && outage.untilMs > this.time.nowMs ? outage.kind : null;
+  }
+
+  /** Cancelled tasks get another life, which nothing disturbs any more. */
+  async #requeueAll(): Promise<void> {
+    const lastMs = Math.max(0, ...(this.#scenario.script ?? []).map(({ atMs }) => atMs));
+    await this.#until(() => this.time.nowMs > lastMs + 2_000 && this.#done);
+    const cancelled = this.#scenario.jobs.filter(({ id }) => this.witness.results.get(id) === 'cancelled');
+    for (const job of cancelled) void this.processes[job.worker]?.requeue(job);
+    await this.#until(() => cancelled.every(({ id }) => this.witness.requeued.has(id)));
+    for (const { id } of cancelled) {
+      if (!this.witness.requeued.has(id))
+        this.witness.violations.add(`I5 nobody heard how ${id} ended again`);
+    }
   }
 
   #table(): ProcessTable {
