@@ -50,6 +50,7 @@ export class Attempt implements LeaseHolder {
   readonly journal: Journal;
   readonly gate: Gate;
   readonly userText: string | null;
+  readonly errorCount: number;
   /** Set when it ended with an error and is to be tried again: after how long, in ms. */
   retryInMs: number | null = null;
   readonly #engine: Engine;
@@ -58,7 +59,6 @@ export class Attempt implements LeaseHolder {
   readonly #writer: RecordWriter;
   readonly #kept: KeptPieces;
   readonly #discover: DiscoverHook | null;
-  readonly #errorCount: number;
   readonly #watchdog: Watchdog | null;
   #abandon: ((reason: unknown) => void) | null = null;
   /** Made with the first step, map or key. */
@@ -72,7 +72,7 @@ export class Attempt implements LeaseHolder {
     this.#handler = handler;
     this.#kept = start.kept;
     this.#discover = start.discover;
-    this.#errorCount = start.errorCount;
+    this.errorCount = start.errorCount;
     this.#live = new LiveTask(start.live);
     const { leaseMs } = engine.settings;
     this.#writer = new RecordWriter(
@@ -294,6 +294,6 @@ export class Attempt implements LeaseHolder {
   }
 
   #ending(): Ending {
-    return new Ending(this.#engine, this.#handler, this.#live, this.#writer, this.#errorCount);
+    return new Ending(this.#engine, this.#handler, this.#live, this.#writer, this);
   }
 }

@@ -63,8 +63,9 @@ export async function claim(
   const plan = planFor(engine, handler, found.snapshot);
   if (plan.action === 'skip') return { kind: 'skipped', plan };
   if (plan.action === 'dead_letter') {
-    const ended = await end(engine, handler, found, 'dead_letter', plan.reason);
-    return ended ? { kind: 'dead_letter', plan } : LOST;
+    if (!(await end(engine, handler, found, 'dead_letter', plan.reason))) return LOST;
+    tellOdds(engine, found, plan);
+    return { kind: 'dead_letter', plan };
   }
   const { crashes, crashBudget, nowMs } = found.snapshot;
   const suspect = isSuspect(recentCrashes(crashes, crashBudget, nowMs));

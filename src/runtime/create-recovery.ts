@@ -183,7 +183,7 @@ class Parts implements Engine {
     this.closing ??= shutDownError();
     this.runs.sweeper.stop();
     for (const attempt of this.attempts) attempt.shutDown(false);
-    for (const stop of this.pauses) stop(this.closing);
+    for (const { stop } of this.pauses) stop(this.closing);
     this.pauses.clear();
     // Those that have not come to a call on their context by then are told by their signals.
     const cancel = this.clock.schedule(timeoutMs * PATIENCE, () => {

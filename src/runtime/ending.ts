@@ -11,19 +11,27 @@ import { backoffMs } from './charges.js';
 import type { Engine, Handler } from './engine.js';
 import { isFinal, storedErrorOf, unstorableError } from './task-errors.js';
 
+/** What came before the end. */
+interface Past {
+  /** Earlier attempts that ended with an error. */
+  readonly errorCount: number;
+  /** How long it has run over all attempts, in ms; null where nobody asks. */
+  readonly ranMs: number | null;
+}
+
 export class Ending {
   readonly #engine: Engine;
   readonly #handler: Handler;
   readonly #live: LiveTask;
   readonly #writer: RecordWriter;
-  readonly #errorCount: number;
+  readonly #past: Past;
 
-  constructor(engine: Engine, handler: Handler, live: LiveTask, writer: RecordWriter, errorCount: number) {
+  constructor(engine: Engine, handler: Handler, live: LiveTask, writer: RecordWriter, past: Past) {
     this.#engine = engine;
     this.#handler = handler;
     this.#live = live;
     this.#writer = writer;
-    this.#errorCount = errorCount;
+    this.#past = past;
   }
 
   /** A result that JSON can't hold is not kept; the task counts as done all the same. */
@@ -42,11 +50,11 @@ export class Ending {
   }
 
   release(): Promise<void> {
-    return this.#write((draft) => this.#live.release(draft));
+    return this.#write((draft) => this.#live.release(draft, this.#past.ranMs));
   }
 
   async fail(error: StoredError): Promise<void> {
-    await this.#write((draft) => this.#live.fail(draft, error, this.#errorCount + 1));
+    await this.#write((draft) => this.#live.fail(draft, error, this.#past.errorCount + 1));
     this.#engine.cleanups.run(this.#handler, this.#taskId, 'failed');
   }
 
@@ -59,13 +67,13 @@ export class Ending {
   /** After how long it is tried again, in ms; null: it has failed for good. */
   async failOrRetry(thrown: unknown): Promise<number | null> {
     const error = storedErrorOf(thrown, this.#engine.settings);
-    const count = this.#errorCount + 1;
+    const count = this.#past.errorCount + 1;
     if (isFinal(thrown) || count >= this.#handler.maxAttempts) {
       await this.fail(error);
       return null;
     }
     const delayMs = backoffMs(this.#engine, count);
-    await this.#write((draft) => this.#live.retry(draft, error, count, delayMs));
+    await this.#write((draft) => this.#live.retry(draft, error, count, delayMs, this.#past.ranMs));
     return delayMs;
   }
 

@@ -79,7 +79,7 @@ export interface Engine {
   /** Set once `shutdown` has begun. */
   closing: RecoveryError | null;
   /** What waits for its time, and must not once `shutdown` has begun. */
-  readonly pauses: Set<(closing: RecoveryError) => void>;
+  readonly pauses: Set<Pause>;
   /** Something hints at work: look for orphans soon. */
   kick(): void;
   /** Something will be due then. */
@@ -101,24 +101,31 @@ export function assertOpen(engine: Engine): void {
   if (engine.closing !== null) throw engine.closing;
 }
 
-/** Waits, but not over the beginning of a shutdown. @throws `SHUT_DOWN` */
-export function pause(engine: Engine, delayMs: number): Promise<void> {
+/** A wait for a task's time. */
+export interface Pause {
+  readonly taskId: string;
+  /** Ends it early. */
+  readonly wake: () => void;
+  readonly stop: (closing: RecoveryError) => void;
+}
+
+/** Waits, but not over the beginning of a shutdown, nor when the task is requeued here. @throws `SHUT_DOWN` */
+export function pause(engine: Engine, taskId: string, delayMs: number): Promise<void> {
   const { clock, pauses, closing } = engine;
   if (closing !== null) return Promise.reject(closing);
   return new Promise((resolve, reject) => {
-    const cancel = clock.schedule(
-      delayMs,
-      () => {
-        pauses.delete(stop);
-        resolve();
-      },
-      true,
-    );
+    const wake = (): void => {
+      cancel();
+      pauses.delete(waiting);
+      resolve();
+    };
     const stop = (error: RecoveryError): void => {
       cancel();
       reject(error);
     };
-    pauses.add(stop);
+    const cancel = clock.schedule(delayMs, wake, true);
+    const waiting: Pause = { taskId, wake, stop };
+    pauses.add(waiting);
   });
 }
 

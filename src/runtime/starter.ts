@@ -140,7 +140,7 @@ export class Starter {
         return await result;
       } catch (error) {
         if (attempt.retryInMs === null) throw error;
-        await pause(this.#engine, attempt.retryInMs);
+        await pause(this.#engine, taskId, attempt.retryInMs);
         const next = await this.#takeAgain(call, error);
         if (!('attempt' in next)) return next.result;
         ({ attempt, result } = next);
@@ -155,7 +155,7 @@ export class Starter {
       // Removed, or failed for good in other hands.
       if (found === 'missing') throw error;
       if (typeof found === 'object') return found;
-      await pause(this.#engine, this.#pollMs);
+      await pause(this.#engine, call.taskId, this.#pollMs);
     }
   }
 
@@ -224,9 +224,12 @@ export class Starter {
       const unstorable = (): RecoveryError => unstorableError(taskId, 'it was not JSON data.');
       return { result: quiet(keptResult(this.#engine, head, unstorable)) };
     }
+    // It waits for its next try, after an error in other hands.
+    if (retrying && (head.task.dueAtMs ?? 0) > nowMs) return 'running';
     const freed = await this.#finder.freed(head, nowMs);
     if (freed === null) {
-      if (handler.ifRunning === 'join') return 'running';
+      // Whoever has begun it here waits for it wherever it goes on.
+      if (retrying || handler.ifRunning === 'join') return 'running';
       throw runningError(taskId, owner);
     }
     assertOpen(this.#engine);

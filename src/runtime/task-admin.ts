@@ -63,6 +63,7 @@ export class TaskAdmin implements TaskCommands {
       }
       const { nonce, notAfter: until } = this.#stamp(taskId);
       if (!(await this.#commit(taskId, requeueBatch(head, nonce, until)))) continue;
+      for (const { taskId: waiting, wake } of this.#engine.pauses) if (waiting === taskId) wake();
       this.#engine.kick();
       return;
     }

@@ -134,6 +134,8 @@ function handlerOf<A extends unknown[], R, D>(
 function userContextOf({ name, userContext }: Handler, args: readonly unknown[]): unknown {
   if (userContext === null) return undefined;
   const value = userContext(args);
+  // An async one by mistake, which is refused: what it rejects with must not end the process.
+  Promise.resolve(value).catch(() => {});
   if (isObject(value)) return value;
   throw new RecoveryError('INVALID_VALUE', `userContext of "${name}" must give an object.`);
 }

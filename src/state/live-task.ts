@@ -76,10 +76,7 @@ export class LiveTask {
   renew(draft: Draft, ranMs: number | null): readonly string[] {
     const { taskId, name, owner, leaseMs } = this.start;
     const lease = { fromNow: leaseMs };
-    this.#head(
-      draft,
-      ranMs === null ? { leaseUntil: lease } : { leaseUntil: lease, ranMs: String(Math.round(ranMs)) },
-    );
+    this.#head(draft, ranMs === null ? { leaseUntil: lease } : { leaseUntil: lease, ...ranFields(ranMs) });
     draft.index(indexes.inState('processing', name), taskId, lease);
     draft.index(indexes.held(owner), taskId, lease);
     return [keys.control(taskId)];
@@ -190,15 +187,21 @@ export class LiveTask {
   }
 
   /** Gives the task back, unharmed: it goes into the recovery queue and no crash is counted. */
-  release(draft: Draft): Fields[] {
-    this.#queue(draft, 0, { cause: 'released' });
+  release(draft: Draft, ranMs: number | null): Fields[] {
+    this.#queue(draft, 0, { cause: 'released', ...ranFields(ranMs) });
     return [this.event(draft, 'task_released')];
   }
 
   /** Puts it into the recovery queue for another try after an error. */
-  retry(draft: Draft, error: StoredError, errorCount: number, delayMs: number): Fields[] {
+  retry(
+    draft: Draft,
+    error: StoredError,
+    errorCount: number,
+    delayMs: number,
+    ranMs: number | null,
+  ): Fields[] {
     const fields = { cause: 'retry_due', errors: String(errorCount), error: JSON.stringify(error) };
-    this.#queue(draft, delayMs, fields);
+    this.#queue(draft, delayMs, { ...fields, ...ranFields(ranMs) });
     const details = { ...errorDetails(error), errors: String(errorCount), delay_ms: String(delayMs) };
     return [this.event(draft, 'task_retrying', details)];
   }
@@ -267,6 +270,11 @@ export class LiveTask {
   #head(draft: Draft, fields: Fields): void {
     draft.set(keys.head(this.start.taskId), fields);
   }
+}
+
+/** How long it has run over all attempts; nothing where nobody asks. */
+function ranFields(ranMs: number | null): Fields {
+  return ranMs === null ? {} : { ranMs: String(Math.round(ranMs)) };
 }
 
 function errorDetails({ name, code }: StoredError): Readonly<Record<string, string>> {

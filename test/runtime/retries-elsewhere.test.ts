@@ -40,14 +40,12 @@ describe.each([1, 3])('maxAttempts and other hands, on %i partitions', (partitio
     await takenElsewhere('join');
   });
 
-  // BUG starter.ts #look: the follower of a task that another process took rejects with TASK_RUNNING_ELSEWHERE.
-  it.fails.each(['reject', undefined] as const)(
+  it.each(['reject', undefined] as const)(
     'another process takes it meanwhile: its own caller hears the end from there (ifRunning: %s)',
     (ifRunning) => takenElsewhere(ifRunning),
   );
 
-  // BUG starter.ts #takeAgain: takes what waits out another process's error at once, not when it is due.
-  it.fails('the wait after an error in another process is kept by who waits for it here', async () => {
+  it('the wait after an error in another process is kept by who waits for it here', async () => {
     const [here, there] = [world.proc(), world.proc()];
     const begun: number[] = [];
     const hold = gate();
@@ -145,8 +143,7 @@ describe.each([1, 3])('maxAttempts and other hands, on %i partitions', (partitio
     await requeuedDuringTheWait('there');
   });
 
-  // BUG recoverer.ts #start: the waiting follower's flight keeps this process's own sweep from taking it.
-  it.fails('requeued during the wait, in the process that waits for it: it runs at once', async () => {
+  it('requeued during the wait, in the process that waits for it: it runs at once', async () => {
     await requeuedDuringTheWait('here');
   });
 

@@ -1,10 +1,11 @@
 import * as fc from 'fast-check';
+import { KEPT_CRASHES } from '../../src/domain/task.js';
 import { describe, expect, it } from 'vitest';
 import { endBatch, requeueBatch } from '../../src/state/endings.js';
 import type { Ending } from '../../src/state/endings.js';
 import { controlBatch, decodeControl, livedField } from '../../src/state/control.js';
 import { indexes, keys, priorityBase } from '../../src/state/keys.js';
-import { claimBatch, KEPT_CRASHES, orphanBatch } from '../../src/state/transitions.js';
+import { claimBatch, orphanBatch } from '../../src/state/transitions.js';
 import { crashAt } from '../recovery/snapshot.js';
 import { claimOn, create, expectConsistent, FOREVER, hold, holder, taskInMemory } from './task-in-memory.js';
 import type { TaskInMemory } from './task-in-memory.js';
@@ -35,7 +36,7 @@ const WAYS = {
   },
   retrying: async (task: TaskInMemory) => {
     const { live, write } = await hold(task, holder('w1'));
-    await write((draft) => [live.renew(draft, 70), live.retry(draft, ERROR, 4, 5_000)]);
+    await write((draft) => [live.renew(draft, 70), live.retry(draft, ERROR, 4, 5_000, null)]);
   },
   failed: async (task: TaskInMemory) => {
     const { live, write } = await hold(task, holder('w1'));

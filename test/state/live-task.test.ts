@@ -161,7 +161,7 @@ describe('LiveTask', () => {
 
   it('is released into the queue at its priority, not as a crash', async () => {
     const set = await running(false, 9);
-    await set.write((draft) => set.live.release(draft));
+    await set.write((draft) => set.live.release(draft, null));
     expect((await set.task.head()).task).toMatchObject({
       status: 'orphaned',
       orphanCause: 'released',
@@ -179,7 +179,7 @@ describe('LiveTask', () => {
     const set = await running(false, priority);
     await set.task.clock.advance(17);
     const error = { name: 'TypeError', message: 'secret', code: 'E1' };
-    await set.write((draft) => set.live.retry(draft, error, 3, 4_000));
+    await set.write((draft) => set.live.retry(draft, error, 3, 4_000, null));
     const dueMs = set.task.clock.wallMs() + 4_000;
     expect((await set.task.head()).task).toMatchObject({
       status: 'orphaned',

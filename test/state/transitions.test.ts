@@ -1,14 +1,9 @@
 import * as fc from 'fast-check';
+import { KEPT_CRASHES } from '../../src/domain/task.js';
 import { describe, expect, it } from 'vitest';
 import { INLINE_CHARACTERS } from '../../src/state/head.js';
 import { indexes, keys, priorityBase } from '../../src/state/keys.js';
-import {
-  claimBatch,
-  createBatch,
-  KEPT_CRASHES,
-  orphanBatch,
-  quarantineBatch,
-} from '../../src/state/transitions.js';
+import { claimBatch, createBatch, orphanBatch, quarantineBatch } from '../../src/state/transitions.js';
 import { cancelField, controlBatch, decodeControl } from '../../src/state/control.js';
 import type { Batch } from '../../src/storage/storage.js';
 import { crashAt } from '../recovery/snapshot.js';
@@ -200,7 +195,7 @@ describe('claim', () => {
       await create(task);
       const { live, write } = await hold(task, holder('w1'));
       const error = { name: 'E', message: 'm', code: null };
-      await write((draft) => [live.renew(draft, 700), live.retry(draft, error, 2, 0)]);
+      await write((draft) => [live.renew(draft, 700), live.retry(draft, error, 2, 0, null)]);
       const stamp = { nonce: 'c', notAfter: FOREVER };
       await task.commit(controlBatch('t', cancelField('no'), decodeControl(null), stamp));
       await task.commit(claimBatch(claimOn(await task.head(), { cause }), holder('w2', 11)));

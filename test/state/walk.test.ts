@@ -63,9 +63,9 @@ it('property: after any walk through the states, indexes and events agree with t
         if (each === 'withdraw' && !ended) await task.commit(endBatch(head, { status: 'cancelled', ...end }));
         if (each === 'requeue' && !running && head.task.status !== 'completed')
           await task.commit(requeueBatch(head, stamp.nonce, FOREVER));
-        if (running && each === 'retry') await write((draft) => live.retry(draft, error, 1, 50));
+        if (running && each === 'retry') await write((draft) => live.retry(draft, error, 1, 50, null));
         if (running && each === 'cancel') await write((draft) => live.cancel(draft, error));
-        if (running && each === 'release') await write((draft) => live.release(draft));
+        if (running && each === 'release') await write((draft) => live.release(draft, null));
         if (running && each === 'complete') await write((draft) => live.complete(draft, { kind: 'none' }));
         if (running && each === 'fail') await write((draft) => live.fail(draft, error, 1));
         if (running && each === 'stuck' && !live.isStuck) await write((draft) => live.stuck(draft, 3));
