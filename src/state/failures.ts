@@ -1,0 +1,173 @@
+/**
+ * Failed documents: what is kept of a task's failure, and the indexes over all of them. A failure belongs to its task's
+ * family: it changes under the head's guard, with the change of state that it tells of.
+ */
+import { isObject } from '../domain/check-options.js';
+import type { StoredError } from '../domain/task.js';
+import type { Batch, Fields, FromNow } from '../storage/storage.js';
+import { hashOf, keys } from './keys.js';
+
+/** What stands in the head: enough to keep the indexes right. */
+export interface Failure {
+  /** Retries since it failed first, or was requeued. */
+  readonly retryCount: number;
+  /** Retries in all. */
+  readonly attempts: number;
+  readonly fingerprint: string;
+  readonly category: string;
+  readonly worker: string;
+  /** What is common to queries of its kind; null without one. */
+  readonly queryPattern: string | null;
+  /** The version of the code that it failed under. */
+  readonly version: string;
+}
+
+/** What else is kept, in a record of its own. */
+export interface FailureDetails {
+  readonly documentPath: string;
+  readonly query: string | null;
+  readonly error: StoredError;
+  /** Where in the user's code it was thrown; null when that is not known. */
+  readonly frame: string | null;
+  readonly metadata: unknown;
+}
+
+/** By what failures are told apart, each with an index a value. */
+export const FACETS = ['fingerprint', 'category', 'worker', 'query'] as const;
+export type Facet = (typeof FACETS)[number];
+
+/** Retry counts that are kept apart; higher ones share the last index. */
+export const MOST_RETRIES = 50;
+/** Into so many waves the retries of one count are spread, so that they don't all come at once. */
+export const WAVES = 8;
+
+export const failureIndexes = {
+  /** All failures, by when they failed first. */
+  all: 'failures',
+  /** Those with a value of a facet, by when they failed first. */
+  by: (facet: Facet, value: string): string => `failures:${facet}:${value}`,
+  /** The values of a facet, by when they were seen last. */
+  values: (facet: Facet): string => `failures:${facet}s`,
+  /** Those that wait for this retry, by their last attempt. */
+  waiting: (retryCount: number, wave: number): string => `failures:retry:${retryCount}:${wave}`,
+} as const;
+
+/** The wave of a document's retry: always the same one, and another one for the next retry. */
+export function waveOf(taskId: string, retryCount: number): number {
+  return hashOf(`${retryCount}:${taskId}`) % WAVES;
+}
+
+function waitingOf(taskId: string, { retryCount }: Failure): string {
+  const count = Math.min(retryCount, MOST_RETRIES);
+  return failureIndexes.waiting(count, waveOf(taskId, count));
+}
+
+function facetsOf({ fingerprint, category, worker, queryPattern }: Failure): [Facet, string][] {
+  return [
+    ['fingerprint', fingerprint],
+    ['category', category],
+    ['worker', worker],
+    ...(queryPattern === null ? [] : [['query', queryPattern] satisfies [Facet, string]]),
+  ];
+}
+
+type IndexChange = NonNullable<Batch['index']>[number];
+
+/** Index entries that say of a failure what it is. */
+function entriesOf(taskId: string, failure: Failure, score: number | FromNow | null): IndexChange[] {
+  return [failureIndexes.all, ...facetsOf(failure).map(([facet, value]) => failureIndexes.by(facet, value))].map(
+    (index) => ({ index, id: taskId, score }),
+  );
+}
+
+/** What a change of a failure adds to the batch that makes it. */
+export interface FailureChange {
+  /** Fields of the head. */
+  readonly head: Fields;
+  readonly details: Fields | null;
+  readonly index: readonly IndexChange[];
+}
+
+export const FAILURE_FIELD = 'failure';
+const FAILED_AT = 'failedAt';
+
+/** A task has failed: for the first time, or again. `details` is JSON text as it is to be stored. */
+export function failed(
+  taskId: string,
+  before: { readonly failure: Failure; readonly failedAtMs: number } | null,
+  failure: Failure,
+  details: string,
+): FailureChange {
+  const now: FromNow = { fromNow: 0 };
+  const entries = entriesOf(taskId, failure, before?.failedAtMs ?? now);
+  const stays = new Set(entries.map(({ index }) => index));
+  const gone = before === null ? [] : entriesOf(taskId, before.failure, null);
+  const seen = facetsOf(failure).map(([facet, value]) => ({
+    index: failureIndexes.values(facet),
+    id: value,
+    score: now,
+  }));
+  return {
+    head: { [FAILURE_FIELD]: JSON.stringify(failure), ...(before === null ? { [FAILED_AT]: now } : {}) },
+    details: { data: details, at: now },
+    index: [
+      ...gone.filter(({ index }) => !stays.has(index)),
+      ...entries,
+      ...seen,
+      { index: waitingOf(taskId, failure), id: taskId, score: now },
+    ],
+  };
+}
+
+/** A failed task is taken up once more: that attempt counts from here on, whatever becomes of it. */
+export function retried(taskId: string, failure: Failure): FailureChange {
+  const next = { ...failure, retryCount: failure.retryCount + 1, attempts: failure.attempts + 1 };
+  return {
+    head: { [FAILURE_FIELD]: JSON.stringify(next) },
+    details: null,
+    index: [{ index: waitingOf(taskId, failure), id: taskId, score: null }],
+  };
+}
+
+/** Its tries are used up: it is a failure still, and waits for nothing. */
+export function exhausted(taskId: string, failure: Failure): IndexChange[] {
+  return [{ index: waitingOf(taskId, failure), id: taskId, score: null }];
+}
+
+/** It has all its retries again. */
+export function requeued(taskId: string, failure: Failure): FailureChange {
+  return {
+    head: { [FAILURE_FIELD]: JSON.stringify({ ...failure, retryCount: 0 }) },
+    details: null,
+    index: exhausted(taskId, failure),
+  };
+}
+
+/** It is no failure any more. The record of its details is to be removed with this. */
+export function forgotten(taskId: string, failure: Failure): FailureChange {
+  return {
+    head: { [FAILURE_FIELD]: '', [FAILED_AT]: '' },
+    details: null,
+    index: [...entriesOf(taskId, failure, null), ...exhausted(taskId, failure)],
+  };
+}
+
+/** Null for a task that is no failed document, or whose mark something else has written over. */
+export function decodeFailure(value: unknown): Failure | null {
+  if (!isObject(value)) return null;
+  const { retryCount, attempts, fingerprint, category, worker, queryPattern, version } = value;
+  if (typeof retryCount !== 'number' || typeof fingerprint !== 'string' || typeof category !== 'string') return null;
+  return {
+    retryCount,
+    attempts: typeof attempts === 'number' ? attempts : retryCount,
+    fingerprint,
+    category,
+    worker: typeof worker === 'string' ? worker : '',
+    queryPattern: typeof queryPattern === 'string' ? queryPattern : null,
+    version: typeof version === 'string' ? version : '',
+  };
+}
+
+export function failureKey(taskId: string): string {
+  return keys.failure(taskId);
+}
