@@ -128,7 +128,7 @@ const MESSAGES: readonly (readonly [RegExp, ErrorCategory])[] = [
     'network',
   ],
   [/^Stream isn't writeable/, 'network'],
-  [/\bno such file\b|\bfile not found\b/i, 'file_not_found'],
+  [/\bno such file\b|\bfile not found\b|\bunable to open (?:[a-z]+ )*database\b/i, 'file_not_found'],
 ];
 
 const CODE_WORD = /\b(?:E[A-Z]{3,}|EAI_[A-Z]+|(?:UND_)?ERR_[A-Z0-9_]+|SQLITE_[A-Z_]+)\b/g;

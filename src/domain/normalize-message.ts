@@ -15,7 +15,7 @@ const PLACEHOLDERS: readonly string[] = [VALUE, PATH, TEXT, EMAIL];
 
 // Sticky, all of them: nothing is searched for, only looked at where the scan is.
 const PLACEHOLDER = /<(?:path|text|email)>/y;
-const JSON_TOKEN = /Unexpected token '[^<]{1,2}',(?= ?\.{0,3}")/y;
+const JSON_TOKEN = /Unexpected token '[^<]{1,2}', (?=(?:\.\.\.)?")/y;
 const JSON_SNIPPET = /(?:\.\.\.)?"[^]*?"(?:\.\.\.)? is not valid JSON/y;
 const DUPLICATE_KEY = /dup key: \{[^}]*\}/y;
 const BUFFER = /<Buffer[ \da-f]*(?:\.\.\. \d+ more bytes?)?>/y;
@@ -27,8 +27,12 @@ const ANY_URL =
   /([a-z][a-z\d+.-]*:\/\/)(?:[^\s/?@"'`<>]*@)?(\[[\da-f:.%]*\]|[\w.#-]*)(?::[\d#]+)?(?:[/?][^\s"'`<>()[\]{}|]*)?/iy;
 const ADDRESS = /[\w.+#-]+@[\w#-]+(?:\.[\w#-]+)+/y;
 const BASE64 = /[A-Za-z\d+/]{24,}={0,2}(?![\w+/=])/y;
-const WINDOWS_PATH = /(?:[a-z]:[\\/]|\\\\\w|\.{1,2}\\)[^\s"'`<>()[\]{}|,;]*/iy;
-const POSIX_PATH = /(?:\.{1,2}|~)?\/[\w.@~%+:#$-][^\s"'`<>()[\]{}|,;]*/y;
+/** Characters of a path outside of quotes. */
+const IN_PATH = '[^\\s"\'`<>()[\\]{}|,;]';
+/** Up to two blanks in one folder's name, when a separator follows: `C:\Program Files\nodejs`. */
+const BLANKS = `(?:(?<![.,:;!?])(?: [\\w.@+-]+){1,2}[/\\\\]${IN_PATH}*)*`;
+const WINDOWS_PATH = new RegExp(`(?:[a-z]:[\\\\/]|\\\\\\\\\\w|\\.{1,2}\\\\)${IN_PATH}*${BLANKS}`, 'iy');
+const POSIX_PATH = new RegExp(`(?:\\.{1,2}|~)?/[\\w.@~%+:#$-]${IN_PATH}*${BLANKS}`, 'y');
 const RELATIVE_PATH = /@?[\w.#+-]+(?:[/\\][\w.@#+-]+)+(?::\d+){0,2}/y;
 const WEEKDAY = '(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? ';
 const MONTH = '(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*';
@@ -42,7 +46,7 @@ const ISO_TIME = /\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?Z| ?UTC
 const IPV6 =
   /\[?(?=[\da-f:.]*\d)(?:[\da-f]{0,4}:){2,7}(?:[\da-f]{0,4}|[\d.]{7,15})(?:%\w+)?(?:\](?::\d+)?)?(?![\w#:])/iy;
 const UNIT =
-  '%|[nuµm]?s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|weeks?|milliseconds?|[kmgt]?i?b|bytes?|st|nd|rd|th|n|px';
+  '%|am|pm|[nuµm]?s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|weeks?|milliseconds?|[kmgt]?i?b|bytes?|st|nd|rd|th|n|px';
 /** Versions, IPs with their ports, dates and lists without blanks are numbers that hang together. */
 const NUMBER = new RegExp(
   `\\d+(?:[.,:_/-]\\d+)*(?:e[+-]?\\d+)?(?: ?(?:${UNIT})(?![\\w#]))*(?![\\w#]|-[\\w#])`,
@@ -55,6 +59,8 @@ const BEFORE_MEANT =
   /(?:\bstatus(?: ?code)?|\bHTTP(?:\/#)?|\bresponse code|\bexit(?:ed with)?(?: code)?)[ :=(]{1,3}$/i;
 /** Quoted texts that are data, by what stands before them. */
 const BEFORE_DATA = /\bDuplicate entry $|\bReceived (?:type string \()?$|\bsyntax for type [a-z ]+: $/;
+/** Quoted texts that are the message of another error, as Rust and validators show it. */
+const BEFORE_REASON = /\w\($|"message": ?$/;
 const REPEATED = /(#|<path>|<text>|<email>) ?[,;|]? ?(?:- )?\1$/;
 
 /** A text, how far it was read, and what came of that. */
@@ -104,7 +110,7 @@ function takeKnownText(scan: Scan): boolean {
   if (known !== null) return scan.take(known[0], known[0]);
   const token = scan.see(JSON_TOKEN);
   // `<` alone stays: it says that HTML came instead of JSON.
-  if (token !== null) return scan.take(token[0], `Unexpected token ${TEXT},`);
+  if (token !== null) return scan.take(token[0], 'Unexpected token ');
   const snippet = scan.see(JSON_SNIPPET);
   if (snippet !== null) return scan.take(snippet[0], `${TEXT} is not valid JSON`);
   const key = scan.see(DUPLICATE_KEY);
@@ -119,7 +125,9 @@ function takeQuoted(scan: Scan): boolean {
   const inner = quoted.slice(1, -1);
   const quote = quoted.slice(0, 1);
   if (BEFORE_DATA.test(scan.out.slice(-LONGEST_WORD))) return scan.take(quoted, TEXT);
-  // Only in quotes does a path hold blanks.
+  if (BEFORE_REASON.test(scan.out.slice(-LONGEST_WORD)))
+    return scan.take(quoted, quote + pass(inner) + quote);
+  // In quotes a path may hold any number of blanks.
   if (/^(?:\.{0,2}[/\\]\S|[a-z]:[\\/]|file:)/i.test(inner)) return scan.take(quoted, quote + PATH + quote);
   const plain = /\s/.test(inner) ? TEXT : pass(inner);
   return scan.take(quoted, plain === TEXT || plain.length > LONGEST_WORD ? TEXT : quote + plain + quote);
