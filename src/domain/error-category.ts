@@ -133,7 +133,9 @@ const MESSAGES: readonly (readonly [RegExp, ErrorCategory])[] = [
 
 const CODE_WORD = /\b(?:E[A-Z]{3,}|EAI_[A-Z]+|(?:UND_)?ERR_[A-Z0-9_]+|SQLITE_[A-Z_]+)\b/g;
 const STATUS =
-  /\b(?:status(?: ?code)?|response code|HTTP(?:\/[\d.]{1,3})?)(?: error)?[ :=(]{1,3}([45]\d\d)\b|(?:^|: )([45]\d\d) [A-Z]/i;
+  /\b(?:status(?: ?code)?|response code|HTTP(?:\/[\d.]{1,3})?)(?: error)?[ :=(]{1,3}([45]\d\d)\b/i;
+/** `503 Service Unavailable`, at the beginning or after a colon; `503 rows` counts something. */
+const STATUS_LINE = /(?:^|: )([45]\d\d) [A-Z]/;
 
 function byMessage(message: string): ErrorCategory | null {
   // Errors that were wrapped keep the code of the one inside in their text.
@@ -141,8 +143,8 @@ function byMessage(message: string): ErrorCategory | null {
     const found = byCode(word);
     if (found !== null) return found;
   }
-  const status = STATUS.exec(message);
-  if (status !== null) return categoryOfStatus(Number(status[1] ?? status[2]));
+  const status = STATUS.exec(message) ?? STATUS_LINE.exec(message);
+  if (status !== null) return categoryOfStatus(Number(status[1]));
   return MESSAGES.find(([pattern]) => pattern.test(message))?.[1] ?? null;
 }
 

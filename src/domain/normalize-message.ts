@@ -17,23 +17,24 @@ const PLACEHOLDERS: readonly string[] = [VALUE, PATH, TEXT, EMAIL];
 const PLACEHOLDER = /<(?:path|text|email)>/y;
 const JSON_TOKEN = /Unexpected token '[^<]{1,2}', (?=(?:\.\.\.)?")/y;
 const JSON_SNIPPET = /(?:\.\.\.)?"[^]*?"(?:\.\.\.)? is not valid JSON/y;
-const DUPLICATE_KEY = /dup key: \{[^}]*\}/y;
+const DUPLICATE_KEY = /(?<=dup )key: \{[^}]*\}/y;
 const BUFFER = /<Buffer[ \da-f]*(?:\.\.\. \d+ more bytes?)?>/y;
 const QUOTED = /'[^']*'|"[^"]*"|`[^`]*`/y;
 const FILE_URL = /file:\/\/[^\s"'`<>()[\]{}|,;]*/iy;
 const DATA_URL = /data:[\w/+.-]*[;,][^\s"'`<>()]*/iy;
 /** Scheme, user, host, port and all that follows. */
 const ANY_URL =
-  /([a-z][a-z\d+.-]*:\/\/)(?:[^\s/?@"'`<>]*@)?(\[[\da-f:.%]*\]|[\w.#-]*)(?::[\d#]+)?(?:[/?][^\s"'`<>()[\]{}|]*)?/iy;
-const ADDRESS = /[\w.+#-]+@[\w#-]+(?:\.[\w#-]+)+/y;
-const BASE64 = /[A-Za-z\d+/]{24,}={0,2}(?![\w+/=])/y;
+  /([a-z][a-z\d+.-]*:\/\/)(?:[^\s/?"'`<>]*@)?(\[[\da-f:.%]*\]|[\w.#-]*)(?::[\d#]+)?(?:[/?][^\s"'`<>()[\]{}|]*)?/iy;
+const ADDRESS = /(?<![\w.+#-])[\w.+#-]+@[\w#-]+(?:\.[\w#-]+)+/y;
+const BASE64 = /(?<![\w+/=])[A-Za-z\d+/]{24,}={0,2}(?![\w+/=-])/y;
+const JSON_WEB_TOKEN = /eyJ[\w-]{8,}(?:\.[\w-]+){0,2}/y;
 /** Characters of a path outside of quotes. */
 const IN_PATH = '[^\\s"\'`<>()[\\]{}|,;]';
 /** Up to two blanks in one folder's name, when a separator follows: `C:\Program Files\nodejs`. */
 const BLANKS = `(?:(?<![.,:;!?])(?: [\\w.@+-]+){1,2}[/\\\\]${IN_PATH}*)*`;
 const WINDOWS_PATH = new RegExp(`(?:[a-z]:[\\\\/]|\\\\\\\\\\w|\\.{1,2}\\\\)${IN_PATH}*${BLANKS}`, 'iy');
 const POSIX_PATH = new RegExp(`(?:\\.{1,2}|~)?/[\\w.@~%+:#$-]${IN_PATH}*${BLANKS}`, 'y');
-const RELATIVE_PATH = /@?[\w.#+-]+(?:[/\\][\w.@#+-]+)+(?::\d+){0,2}/y;
+const RELATIVE_PATH = /(?<![\w.+#-])@?[\w.#+-]+(?:[/\\][\w.@#+-]+)+(?::\d+){0,2}/y;
 const WEEKDAY = '(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? ';
 const MONTH = '(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*';
 const ZONE = '(?: ?(?:GMT|UTC|Z)(?:[+-]\\d{4})?)?(?: \\([A-Z][\\w ]*\\))?';
@@ -53,6 +54,8 @@ const NUMBER = new RegExp(
   'iy',
 );
 const RUN = /[\w#-]+/y;
+/** Most of a message, and nothing to any of the above. */
+const PLAIN_WORD = /[a-z]{1,15}(?= )|[ ,;)!]+/y;
 
 /** Numbers that are the reason: an HTTP status, an exit code. Told by what stands before them. */
 const BEFORE_MEANT =
@@ -71,6 +74,11 @@ class Scan {
 
   constructor(text: string) {
     this.text = text;
+  }
+
+  /** The last character that was written; empty at the beginning. */
+  get last(): string {
+    return this.out.slice(-1);
   }
 
   /** The match of a sticky pattern at this very place; null without one, or when it is empty. */
@@ -114,7 +122,7 @@ function takeKnownText(scan: Scan): boolean {
   const snippet = scan.see(JSON_SNIPPET);
   if (snippet !== null) return scan.take(snippet[0], `${TEXT} is not valid JSON`);
   const key = scan.see(DUPLICATE_KEY);
-  if (key !== null) return scan.take(key[0], `dup key: ${TEXT}`);
+  if (key !== null) return scan.take(key[0], `key: ${TEXT}`);
   return scan.takeAny([BUFFER], TEXT);
 }
 
@@ -129,8 +137,9 @@ function takeQuoted(scan: Scan): boolean {
     return scan.take(quoted, quote + pass(inner) + quote);
   // In quotes a path may hold any number of blanks.
   if (/^(?:\.{0,2}[/\\]\S|[a-z]:[\\/]|file:)/i.test(inner)) return scan.take(quoted, quote + PATH + quote);
-  const plain = /\s/.test(inner) ? TEXT : pass(inner);
-  return scan.take(quoted, plain === TEXT || plain.length > LONGEST_WORD ? TEXT : quote + plain + quote);
+  const plain = pass(inner);
+  const isName = plain !== TEXT && plain.length <= LONGEST_WORD && !/\s/.test(plain);
+  return scan.take(quoted, isName ? quote + plain + quote : TEXT);
 }
 
 /** Of a URL the scheme and the host stay: who was called is a reason; what was asked, by whom and where is not. */
@@ -164,15 +173,18 @@ function takeRun(scan: Scan): boolean {
   if (run === undefined) return false;
   if (!run.startsWith('-') || isRandom(run)) return scan.take(run, plainRun(run));
   // The sign of a number goes with it; any other is a dash.
-  const isSign = /^-[\d#]/.test(run) && /(?:^|[ (=:,[])$/.test(scan.out);
-  return scan.take('-', isSign ? '' : '-');
+  const isSign = /^-[\d#]/.test(run) && /^[ (=:,[]?$/.test(scan.last);
+  const [dashes = ''] = /^-+/.exec(run) ?? [];
+  return scan.take(dashes, isSign ? '' : dashes);
 }
 
 function takeNext(scan: Scan): boolean {
+  const word = scan.see(PLAIN_WORD)?.[0];
+  if (word !== undefined) return scan.take(word, word);
   // What follows a word directly opens nothing: an apostrophe, the slash of `and/or`.
-  const opens = !/[\w#]$/.test(scan.out);
+  const opens = !/[\w#]/.test(scan.last);
   if (takeKnownText(scan) || (opens && takeQuoted(scan)) || takeUrl(scan)) return true;
-  if (scan.takeAny([ADDRESS], EMAIL)) return true;
+  if (scan.takeAny([ADDRESS], EMAIL) || scan.takeAny([JSON_WEB_TOKEN], VALUE)) return true;
   const base64 = scan.see(BASE64)?.[0] ?? '';
   if (isRandom(base64)) return scan.take(base64, VALUE);
   if (opens && scan.takeAny([WINDOWS_PATH, POSIX_PATH], PATH)) return true;

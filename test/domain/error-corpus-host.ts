@@ -9,8 +9,8 @@ import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { runInThisContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
-import { entry, errorLike } from './error-corpus.js';
-import type { CorpusEntry } from './error-corpus.js';
+import { entry, errorLike } from './error-corpus-entry.js';
+import type { CorpusEntry } from './error-corpus-entry.js';
 
 const NOBODY = 65_534;
 const folder = fs.mkdtempSync(join(tmpdir(), 'rekindle corpus '));
@@ -47,7 +47,7 @@ async function inNode(code: string, ...wrapper: string[]): Promise<Error> {
   const report = (error: string): string =>
     `const { name, message, code } = ${error}; process.stdout.write(JSON.stringify({ name, message, code }))`;
   const script = file(`try { ${code} } catch (error) { ${report('error')} }`, '.mjs');
-  const [command = '', ...args] = [...wrapper, process.execPath, script];
+  const [command, ...args] = [...wrapper, process.execPath, script];
   const { stdout } = await promisify(execFile)(command, args);
   const { name, message, code: kept }: Record<string, string | undefined> = JSON.parse(stdout);
   return errorLike(name ?? '', message ?? '', kept);
@@ -149,7 +149,10 @@ const modules = [
     return createRequire(path)('no-such-package');
   }),
   entry('require: not exported', 'import', () => require('zod/no/such/thing.js')),
-  entry('require: an import statement', 'import', () => require(file('import "node:fs"', '.cjs'))),
+  entry('require: an import statement', 'import', () => {
+    const path = JSON.stringify(file('import "node:fs"', '.cjs'));
+    return inNode(`(await import('node:module')).createRequire(import.meta.url)(${path})`);
+  }),
   entry('require: no addon', 'import', () => require(file('', '.node'))),
 ];
 

@@ -17,8 +17,8 @@ import { z } from 'zod';
 import { checkId } from '../../src/domain/ids.js';
 import { toJsonText } from '../../src/domain/json.js';
 import { runningError } from '../../src/runtime/task-errors.js';
-import { entry } from './error-corpus.js';
-import type { CorpusEntry } from './error-corpus.js';
+import { entry } from './error-corpus-entry.js';
+import type { CorpusEntry } from './error-corpus-entry.js';
 
 const json = (text: string) => (): unknown => JSON.parse(text);
 /** Code in a text, for what a compiler would refuse. */
@@ -61,7 +61,7 @@ const parsing = [
   }),
   entry('URL', 'other', (round) => new URL(`http://${'x'.repeat(round)} y`)),
   entry('URI', 'other', (round) => decodeURIComponent(`${'a'.repeat(round)}%`)),
-  entry('RegExp', 'other', () => new RegExp('[')),
+  entry('RegExp', 'other', () => new RegExp('['.concat())),
   entry('gzip: not one', 'other', () => gunzipSync(Buffer.from(`plain ${randomUUID()}`))),
   entry('gzip: cut off', 'other', (round) => gunzipSync(gzipSync(randomBytes(200)).subarray(0, 40 + round))),
   entry('crypto: digest', 'other', () => createHash('no-such-digest')),
@@ -83,7 +83,7 @@ const values = [
   entry('BigInt mixed', 'other', (round) => run(`${round}n + 1`)()),
   entry('BigInt of a fraction', 'other', (round) => BigInt(round + 0.5)),
   entry('stack overflow', 'other', deep),
-  entry('array length', 'other', (round) => Array.from({ length: 1 }, () => new Array(-round))),
+  entry('array length', 'other', (round) => Reflect.construct(Array, [-round])),
   entry('typed array length', 'other', (round) => new Uint8Array(-round)),
   entry('time value', 'other', () => new Date(Number.NaN).toISOString()),
   entry('digits', 'other', (round) => (1).toFixed(200 + round)),

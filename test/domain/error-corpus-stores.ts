@@ -7,8 +7,8 @@ import { Redis } from 'ioredis';
 import type { RedisOptions } from 'ioredis';
 import Database from 'libsql';
 import { redisCommand, startRedis } from '../support/redis-server.js';
-import { entry } from './error-corpus.js';
-import type { CorpusEntry } from './error-corpus.js';
+import { entry } from './error-corpus-entry.js';
+import type { CorpusEntry } from './error-corpus-entry.js';
 
 async function withRedis(options: RedisOptions, run: (redis: Redis) => Promise<unknown>): Promise<unknown> {
   const redis = new Redis({ host: '127.0.0.1', retryStrategy: () => null, ...options });

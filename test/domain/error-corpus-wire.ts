@@ -7,8 +7,8 @@ import https from 'node:https';
 import net from 'node:net';
 import { PassThrough, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { entry, errorLike } from './error-corpus.js';
-import type { CorpusEntry } from './error-corpus.js';
+import { entry, errorLike } from './error-corpus-entry.js';
+import type { CorpusEntry } from './error-corpus-entry.js';
 
 const HOST = '127.0.0.1';
 
