@@ -24,7 +24,7 @@ const FILE_URL = /file:\/\/[^\s"'`<>()[\]{}|,;]*/iy;
 const DATA_URL = /data:[\w/+.-]*[;,][^\s"'`<>()]*/iy;
 /** Scheme, user, host, port and all that follows. */
 const ANY_URL =
-  /([a-z][a-z\d+.-]*:\/\/)(?:[^\s/?"'`<>]*@)?(\[[\da-f:.%]*\]|[\w.#-]*)(?::[\d#]+)?(?:[/?][^\s"'`<>()[\]{}|]*)?/iy;
+  /([a-z][a-z\d+.-]{0,15}:\/\/)(?:[^\s/?"'`<>]*@)?(\[[\da-f:.%]*\]|[\w.#-]*)(?::[\d#]+)?(?:[/?][^\s"'`<>()[\]{}|]*)?/iy;
 const ADDRESS = /(?<![\w.+#-])[\w.+#-]+@[\w#-]+(?:\.[\w#-]+)+/y;
 const BASE64 = /(?<![\w+/=])[A-Za-z\d+/]{24,}={0,2}(?![\w+/=-])/y;
 const JSON_WEB_TOKEN = /eyJ[\w-]{8,}(?:\.[\w-]+){0,2}/y;
@@ -237,8 +237,9 @@ export function normalizedMessage(message: string): string {
   // What one pass brings together, such as two halves of a path, only the next one sees.
   for (let passes = 0; passes < MAX_PASSES; passes += 1) {
     const next = pass(text);
-    if (next === text) break;
+    if (next === text) return text;
     text = next;
   }
-  return text;
+  // Made to keep us busy: nobody's reason.
+  return TEXT;
 }
