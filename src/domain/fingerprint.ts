@@ -35,7 +35,8 @@ function fileOf(location: string): string {
 }
 
 function isUsers(file: string, library: string | null): boolean {
-  if (!/[/\\.]/.test(file) || /^node:|^<anonymous>$/.test(file)) return false;
+  // `<anonymous>`, `native` and `index 0` are no files.
+  if (!/[/\\.]/.test(file) || file.startsWith('node:')) return false;
   if (/[/\\]node_modules[/\\]/.test(file)) return false;
   const path = library?.replace(/^file:\/\//, '') ?? null;
   return path === null || !file.replace(/^file:\/\//, '').startsWith(path);

@@ -53,6 +53,7 @@ describe('the top frame of the user', () => {
     ['no name', '/app/a.js:1:2', '<anonymous> @ a.js'],
     ['a Windows path', 'run (C:\\app\\src\\a.ts:1:2)', 'run @ a.ts'],
     ['a Windows URL', 'run (file:///C:/app/src/a.ts:1:2)', 'run @ a.ts'],
+    ['folders with signs and no name', '/a (b) c/d.js:1:2', '<anonymous> @ d.js'],
     ['folders with signs', 'run (/a (b) c/d.js:1:2)', 'run @ d.js'],
     ['evaluated code', 'eval (eval at run (/app/a.js:3:4), <anonymous>:1:7)', '<anonymous> @ a.js'],
     [
