@@ -13,7 +13,8 @@ import { entry, errorLike } from './error-corpus-entry.js';
 import type { CorpusEntry } from './error-corpus-entry.js';
 
 const NOBODY = 65_534;
-const folder = fs.mkdtempSync(join(tmpdir(), 'rekindle corpus '));
+/** Made when the corpus is opened. */
+let folder = '';
 const require = createRequire(import.meta.url);
 
 /** A place where nothing is yet. */
@@ -176,6 +177,7 @@ const processes = [
 ];
 
 export async function hostErrors(): Promise<{ entries: CorpusEntry[]; close: () => Promise<void> }> {
+  folder = fs.mkdtempSync(join(tmpdir(), 'rekindle corpus '));
   return Promise.resolve({
     entries: [...files, ...modules, ...processes],
     close: () => fs.promises.rm(folder, { recursive: true, force: true }),
