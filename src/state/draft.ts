@@ -3,6 +3,7 @@ import type { Batch, Fields, FromNow, Value } from '../storage/storage.js';
 
 type Put = NonNullable<Batch['set']>[number];
 type Move = NonNullable<Batch['index']>[number];
+type Increment = NonNullable<Batch['increment']>[number];
 
 /** An event that waits in a draft; it gets its number when the batch is frozen. */
 export type DraftEvent = Record<string, Value>;
@@ -12,6 +13,9 @@ export class Draft {
   readonly #set: Put[] = [];
   readonly #index: Move[] = [];
   readonly #append: DraftEvent[] = [];
+  /** Rare parts: made when they are needed. */
+  #remove: string[] | null = null;
+  #increment: Increment[] | null = null;
   #size = 0;
 
   /** Roughly how many characters are held. */
@@ -39,6 +43,18 @@ export class Draft {
     else this.#index[at] = entry;
   }
 
+  /** Takes a record away whole. */
+  remove(key: string): void {
+    (this.#remove ??= []).push(key);
+    this.#size += key.length;
+  }
+
+  /** Adds a whole number to a counter. */
+  increment(key: string, field: string, by: number): void {
+    (this.#increment ??= []).push({ key, field, by });
+    this.#size += key.length + field.length + 10;
+  }
+
   get events(): readonly DraftEvent[] {
     return this.#append;
   }
@@ -50,6 +66,7 @@ export class Draft {
 
   /** The batch under a guard; parts are absent where there is nothing. */
   batch(guard: Batch['guard'], observe: readonly string[]): Batch {
+    // Whatever removes or counts tells of it with an event.
     if (this.#index.length === 0 && this.#append.length === 0 && observe.length === 0) {
       return this.#set.length === 0 ? { guard } : { guard, set: this.#set };
     }
@@ -59,6 +76,8 @@ export class Draft {
       ...(this.#set.length > 0 ? { set: this.#set } : {}),
       ...(this.#index.length > 0 ? { index: this.#index } : {}),
       ...(this.#append.length > 0 ? { append: this.#append } : {}),
+      ...(this.#remove === null ? {} : { remove: this.#remove }),
+      ...(this.#increment === null ? {} : { increment: this.#increment }),
     };
   }
 }

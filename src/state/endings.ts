@@ -1,6 +1,7 @@
 /** The changes of state by which somebody who does not hold a task ends it, or puts it back. */
 import type { CrashEvidence, StoredError } from '../domain/task.js';
 import type { Batch, Fields } from '../storage/storage.js';
+import { exhausted, forgotten, requeued } from './failures.js';
 import type { Head } from './head.js';
 import { indexes, keys, priorityBase } from './keys.js';
 import { eventFields } from './task-events.js';
@@ -27,13 +28,20 @@ export function endBatch(head: Head, ending: Ending): Batch & { append: Fields[]
   const { taskId, name, attempt, fence } = head.task;
   const { status, crashes, error, nonce, notAfter } = ending;
   const seq = head.eventSeq + 1;
+  // A dead letter is still a failed document; a cancelled task is none.
+  const kept = status === 'dead_letter';
+  const failure = head.failed?.failure ?? null;
+  const change = failure === null || kept ? null : forgotten(taskId, failure);
+  const index = failure === null ? [] : (change?.index ?? exhausted(taskId, failure));
   return {
     guard: { key: keys.head(taskId), expect: head.token, next: makeToken(fence, nonce, 0) },
     notAfter,
+    ...(change === null ? {} : { remove: [keys.failure(taskId)] }),
     set: [
       {
         key: keys.head(taskId),
         fields: {
+          ...change?.head,
           status,
           endedAt: { fromNow: 0 },
           crashes: crashesText(crashes),
@@ -43,7 +51,11 @@ export function endBatch(head: Head, ending: Ending): Batch & { append: Fields[]
         },
       },
     ],
-    index: [...leave(head), { index: indexes.inState(status, name), id: taskId, score: { fromNow: 0 } }],
+    index: [
+      ...leave(head),
+      { index: indexes.inState(status, name), id: taskId, score: { fromNow: 0 } },
+      ...index,
+    ],
     append: [
       eventFields(END_EVENTS[status], { taskId, name, attempt, recovered: true }, seq, {
         reason: error.message,
@@ -58,6 +70,7 @@ export function requeueBatch(head: Head, nonce: string, notAfter: number): Batch
   const { taskId, name, attempt, priority, fence, status, crashes } = head.task;
   const seq = head.eventSeq + 1;
   const queue = { index: indexes.inState('orphaned', name), id: taskId };
+  const change = head.failed && requeued(taskId, head.failed.failure);
   return {
     guard: { key: keys.head(taskId), expect: head.token, next: makeToken(fence, nonce, 0) },
     notAfter,
@@ -73,11 +86,15 @@ export function requeueBatch(head: Head, nonce: string, notAfter: number): Batch
           ranMs: '0',
           stuckSince: '',
           eventSeq: String(seq),
+          ...change?.head,
         },
       },
     ],
     remove: [keys.control(taskId)],
-    index: replaced(leave(head), [{ ...queue, score: { fromNow: priorityBase(priority) } }]),
+    index: replaced(leave(head), [
+      { ...queue, score: { fromNow: priorityBase(priority) } },
+      ...(change?.index ?? []),
+    ]),
     append: [
       eventFields('task_requeued', { taskId, name, attempt, recovered: true }, seq, {
         status,

@@ -5,7 +5,7 @@
 import { isObject } from '../domain/check-options.js';
 import type { StoredError } from '../domain/task.js';
 import type { Batch, Fields, FromNow } from '../storage/storage.js';
-import { hashOf, keys } from './keys.js';
+import { hashOf } from './keys.js';
 
 /** What stands in the head: enough to keep the indexes right. */
 export interface Failure {
@@ -84,20 +84,21 @@ function entriesOf(taskId: string, failure: Failure, score: number | FromNow | n
 export interface FailureChange {
   /** Fields of the head. */
   readonly head: Fields;
-  readonly details: Fields | null;
   readonly index: readonly IndexChange[];
 }
 
-export const FAILURE_FIELD = 'failure';
-const FAILED_AT = 'failedAt';
+/** A failure as its head tells of it. */
+export interface KnownFailure {
+  readonly failure: Failure;
+  /** When it failed first, in ms since 1970 by the storage's clock. */
+  readonly failedAtMs: number;
+}
 
-/** A task has failed: for the first time, or again. `details` is JSON text as it is to be stored. */
-export function failed(
-  taskId: string,
-  before: { readonly failure: Failure; readonly failedAtMs: number } | null,
-  failure: Failure,
-  details: string,
-): FailureChange {
+export const FAILURE_FIELD = 'failure';
+export const FAILED_AT_FIELD = 'failedAt';
+
+/** A task has failed: for the first time, or again. */
+export function failed(taskId: string, before: KnownFailure | null, failure: Failure): FailureChange {
   const now: FromNow = { fromNow: 0 };
   const entries = entriesOf(taskId, failure, before?.failedAtMs ?? now);
   const stays = new Set(entries.map(({ index }) => index));
@@ -108,8 +109,7 @@ export function failed(
     score: now,
   }));
   return {
-    head: { [FAILURE_FIELD]: JSON.stringify(failure), ...(before === null ? { [FAILED_AT]: now } : {}) },
-    details: { data: details, at: now },
+    head: { [FAILURE_FIELD]: JSON.stringify(failure), ...(before === null ? { [FAILED_AT_FIELD]: now } : {}) },
     index: [
       ...gone.filter(({ index }) => !stays.has(index)),
       ...entries,
@@ -124,7 +124,6 @@ export function retried(taskId: string, failure: Failure): FailureChange {
   const next = { ...failure, retryCount: failure.retryCount + 1, attempts: failure.attempts + 1 };
   return {
     head: { [FAILURE_FIELD]: JSON.stringify(next) },
-    details: null,
     index: [{ index: waitingOf(taskId, failure), id: taskId, score: null }],
   };
 }
@@ -138,7 +137,6 @@ export function exhausted(taskId: string, failure: Failure): IndexChange[] {
 export function requeued(taskId: string, failure: Failure): FailureChange {
   return {
     head: { [FAILURE_FIELD]: JSON.stringify({ ...failure, retryCount: 0 }) },
-    details: null,
     index: exhausted(taskId, failure),
   };
 }
@@ -146,8 +144,7 @@ export function requeued(taskId: string, failure: Failure): FailureChange {
 /** It is no failure any more. The record of its details is to be removed with this. */
 export function forgotten(taskId: string, failure: Failure): FailureChange {
   return {
-    head: { [FAILURE_FIELD]: '', [FAILED_AT]: '' },
-    details: null,
+    head: { [FAILURE_FIELD]: '', [FAILED_AT_FIELD]: '' },
     index: [...entriesOf(taskId, failure, null), ...exhausted(taskId, failure)],
   };
 }
@@ -166,8 +163,4 @@ export function decodeFailure(value: unknown): Failure | null {
     queryPattern: typeof queryPattern === 'string' ? queryPattern : null,
     version: typeof version === 'string' ? version : '',
   };
-}
-
-export function failureKey(taskId: string): string {
-  return keys.failure(taskId);
 }

@@ -5,6 +5,8 @@ import type { CrashEvidence, OrphanCause, StoredError, TaskRecord, TaskStatus } 
 import { isObject } from '../domain/check-options.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
 import type { StoredRecord } from '../storage/storage.js';
+import { decodeFailure, FAILED_AT_FIELD, FAILURE_FIELD } from './failures.js';
+import type { KnownFailure } from './failures.js';
 import { MAX_PRIORITY } from './keys.js';
 import { decodeMark, itemsOf, MAP_PREFIX, STEP_PREFIX } from './ledger.js';
 import type { KeptPieces, MapMark } from './ledger.js';
@@ -44,6 +46,8 @@ export interface Head {
   readonly suspect: boolean;
   /** When the present or last attempt began. */
   readonly claimedAtMs: number;
+  /** What is known of it as a failed document; null when it is none. */
+  readonly failed: KnownFailure | null;
   /** How long it has run under live leases, in ms; kept only for tasks with a maximum. */
   readonly ranMs: number;
 }
@@ -127,6 +131,11 @@ function storedError(value: unknown): StoredError | null {
     message: typeof message === 'string' ? message : '',
     code: typeof code === 'string' ? code : null,
   };
+}
+
+function knownFailure(reader: Reader, { createdAtMs }: TaskRecord): KnownFailure | null {
+  const failure = decodeFailure(reader.json(FAILURE_FIELD));
+  return failure && { failure, failedAtMs: reader.number(FAILED_AT_FIELD) ?? createdAtMs };
 }
 
 function automaticMark(value: unknown): AutomaticMark | null {
@@ -234,6 +243,7 @@ export function decodeHead(taskId: string, record: StoredRecord): Head {
     began: reader.number('began') ?? 0,
     suspect: reader.text('suspect') === '1',
     claimedAtMs: reader.number('claimedAt') ?? task.createdAtMs,
+    failed: knownFailure(reader, task),
     ranMs: reader.number('ranMs') ?? 0,
   };
 }

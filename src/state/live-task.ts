@@ -5,6 +5,8 @@ import type { Fields } from '../storage/storage.js';
 import { encodeCheckpoint } from './checkpoint-store.js';
 import type { CheckpointText } from './checkpoint-store.js';
 import type { Draft } from './draft.js';
+import { failed, forgotten } from './failures.js';
+import type { Failure, KnownFailure } from './failures.js';
 import { INLINE_CHARACTERS, REACHED_PREFIX } from './head.js';
 import { indexes, keys, priorityBase } from './keys.js';
 import {
@@ -32,6 +34,15 @@ export interface LiveTaskStart {
   readonly eventSeq: number;
   readonly checkpointSeq: number;
   readonly hasAutomatic: boolean;
+  /** What it is known for as a failed document; null when it is none. */
+  readonly failed: KnownFailure | null;
+}
+
+/** What is to be kept of a failure. */
+export interface NewFailure {
+  readonly failure: Failure;
+  /** JSON text of its details, as it is to be stored. */
+  readonly details: string;
 }
 
 /** A result on its way to the storage. */
@@ -161,8 +172,13 @@ export class LiveTask {
     draft.index(indexes.stuck(this.start.name), this.start.taskId, sinceMs);
   }
 
-  complete(draft: Draft, result: ResultText): Fields[] {
+  complete(draft: Draft, result: ResultText, ranForMs: number): Fields[] {
     const { taskId } = this.start;
+    this.#forgive(draft);
+    if (this.start.failed !== null) {
+      draft.increment(keys.failureCounts, 'succeeded', 1);
+      draft.increment(keys.failureCounts, 'durationMs', Math.round(ranForMs));
+    }
     const fields: Record<string, string> = { progress: '100' };
     if (result.kind !== 'text') fields['resultKind'] = result.kind;
     else if (result.text.length <= INLINE_CHARACTERS) {
@@ -175,12 +191,14 @@ export class LiveTask {
     return this.#end(draft, 'completed', fields, ['task_completed', 'recovery_completed'], {});
   }
 
-  fail(draft: Draft, error: StoredError, errorCount: number): Fields[] {
+  fail(draft: Draft, error: StoredError, errorCount: number, failure: NewFailure | null): Fields[] {
     const fields = { error: JSON.stringify(error), errors: String(errorCount) };
+    if (failure !== null) this.#failed(draft, failure);
     return this.#end(draft, 'failed', fields, ['task_failed', 'recovery_failed'], errorDetails(error));
   }
 
   cancel(draft: Draft, error: StoredError): Fields[] {
+    this.#forgive(draft);
     return this.#end(draft, 'cancelled', { error: JSON.stringify(error) }, ['task_cancelled', null], {
       reason: error.message,
     });
@@ -250,6 +268,26 @@ export class LiveTask {
     this.#head(draft, { status, endedAt: { fromNow: 0 }, ...fields });
     const events = this.start.recovered && recovered !== null ? [recovered, always] : [always];
     return events.map((type) => this.event(draft, type, details));
+  }
+
+  /** A failed document is kept for another try. */
+  #failed(draft: Draft, { failure, details }: NewFailure): void {
+    const { taskId, failed: before } = this.start;
+    const { head, index } = failed(taskId, before, failure);
+    this.#head(draft, head);
+    for (const entry of index) draft.index(entry.index, entry.id, entry.score);
+    draft.set(keys.failure(taskId), { data: details, at: { fromNow: 0 } });
+    if (before !== null) draft.increment(keys.failureCounts, 'failed', 1);
+  }
+
+  /** It is no failed document any more. */
+  #forgive(draft: Draft): void {
+    const { taskId, failed: before } = this.start;
+    if (before === null) return;
+    const { head, index } = forgotten(taskId, before.failure);
+    this.#head(draft, head);
+    for (const entry of index) draft.index(entry.index, entry.id, entry.score);
+    draft.remove(keys.failure(taskId));
   }
 
   #leave(draft: Draft): void {

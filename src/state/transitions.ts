@@ -5,6 +5,7 @@
 import { KEPT_CRASHES } from '../domain/task.js';
 import type { CrashEvidence, OrphanCause, Plan } from '../domain/task.js';
 import type { Batch, Fields } from '../storage/storage.js';
+import { retried } from './failures.js';
 import type { Head } from './head.js';
 import { INLINE_CHARACTERS } from './head.js';
 import { indexes, keys, priorityBase } from './keys.js';
@@ -170,6 +171,9 @@ function claimFields(claim: Claim, holder: Holder, eventSeq: number): Fields {
     // Called again after it failed, it has all its tries again.
     ...(cause === 'retried' ? { errors: '0', ranMs: '0' } : {}),
     ...(head.task.error === null ? {} : { error: '' }),
+    ...(cause === 'retried' && head.failed !== null
+      ? retried(head.task.taskId, head.failed.failure).head
+      : {}),
     ...(restart ? { progress: '0', checkpointBase: String(head.checkpointSeq), auto: '' } : {}),
   };
 }
@@ -206,7 +210,13 @@ export function claimBatch(claim: Claim, holder: Holder): Batch & { append: Fiel
     set: [{ key: keys.head(taskId), fields: claimFields(claim, holder, head.eventSeq + append.length) }],
     // An old wish to cancel it is not meant for a task that is called again.
     ...(cause === 'retried' ? { remove: [keys.control(taskId)] } : {}),
-    index: replaced(leave(head), held(holder, name, taskId)),
+    index: [
+      ...replaced(leave(head), held(holder, name, taskId)),
+      ...(document === null ? [] : retried(taskId, document).index),
+    ],
+    ...(document === null
+      ? {}
+      : { increment: [{ key: keys.failureCounts, field: 'attempts', by: 1 }] }),
     append,
   };
 }
