@@ -23,7 +23,7 @@ describe('the crash budget', () => {
     return recovery.withRecovery<[], unknown>(fn, { name: 'n', taskId: () => 't', ...options });
   }
 
-  it('the first takeover is at once, the second waits, and a direct call does not', async () => {
+  it('the first takeover is at once, the second waits', async () => {
     const first = world.proc();
     await startQuietly(define(first));
     await die(world, first);
@@ -49,8 +49,9 @@ describe('the crash budget', () => {
     const foundAtMs = world.clock.monotonicMs();
     await world.clock.advance(1_249);
     expect(begun).toHaveLength(1);
-    await world.clock.advance(1);
-    expect(begun[1]).toBe(foundAtMs + 1_250);
+    // Suspects gather for a moment.
+    await world.clock.advance(100);
+    expect((begun[1] ?? 0) - foundAtMs).toBeGreaterThanOrEqual(1_250);
   });
 
   it('a direct call does not wait for it', async () => {
@@ -64,8 +65,9 @@ describe('the crash budget', () => {
     await swept(world, proc);
     await expect(proc.recovery.tasks.get('t')).resolves.toMatchObject({ status: 'orphaned' });
     const atMs = world.clock.monotonicMs();
-    await expect(define(world.proc(), () => 'called')()).resolves.toBe('called');
-    expect(world.clock.monotonicMs()).toBe(atMs);
+    expect(await world.until(define(world.proc(), () => 'called')())).toBe('called');
+    // Suspects gather for a moment, but the backoff is more than a second.
+    expect(world.clock.monotonicMs() - atMs).toBeLessThanOrEqual(100);
   });
 
   it.each([1, 2, 3, 5])(
