@@ -169,9 +169,11 @@ describe.each([1, 3])('drain at shutdown, on %i partitions', (partitions) => {
   it.each([10_000, 1_000])('after four fifths of %i ms signals abort, with the reason', async (timeoutMs) => {
     const proc = world.proc();
     let reason: unknown = null;
-    const call = watched(
-      define(proc, (ctx) => untilAborted(ctx).catch((error: unknown) => (reason = error)))(),
-    );
+    const fn = async (ctx: RecoveryContext): Promise<string> => {
+      reason = await rejectionOf(untilAborted(ctx));
+      return 'done all the same';
+    };
+    const call = watched(define(proc, fn)());
     await settled();
     const over = watched(proc.recovery.shutdown({ timeoutMs }));
     await world.clock.advance(timeoutMs * 0.8 - 1);
@@ -179,8 +181,7 @@ describe.each([1, 3])('drain at shutdown, on %i partitions', (partitions) => {
     await world.clock.advance(1);
     expect(reason).toMatchObject(SHUT_DOWN);
     expect(over.state).toBe('resolved');
-    // It came to an end by itself after all.
-    expect(call.state).toBe('resolved');
+    expect(call).toEqual({ state: 'resolved', value: 'done all the same' });
   });
 
   it('leases are kept alive while it drains, and nobody takes what still runs', async () => {
