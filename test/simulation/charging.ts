@@ -109,6 +109,7 @@ export function outages(seed: number, kind: Outage, forMs: number): Scenario {
  * truth. Only that is a crash.
  */
 export function cutOffAlone(seed: number, kind: Outage): Scenario {
+  const offset = seed % 12;
   return {
     seed,
     workers: 2,
@@ -118,10 +119,10 @@ export function cutOffAlone(seed: number, kind: Outage): Scenario {
     options: { ...DEFAULT_BUDGET, sweepIntervalMs: 300 },
     mostCharged: 1,
     script: [
-      { atMs: 200 + seed, run: (world: World): void => world.cutOff([0], 900, kind) },
+      { atMs: 200 + offset, run: (world: World): void => world.cutOff([0], 900, kind) },
       // It has told by then. Its next incarnation can't know of it by itself.
-      { atMs: 1_550 + seed, run: (world: World): void => world.restart(0, 100) },
-      { atMs: 1_700 + seed, run: (world: World): void => world.processes[1]?.crash(40) },
+      { atMs: 1_550 + offset, run: (world: World): void => world.restart(0, 100) },
+      { atMs: 1_700 + offset, run: (world: World): void => world.processes[1]?.crash(40) },
     ],
   };
 }

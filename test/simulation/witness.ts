@@ -204,7 +204,11 @@ export class Witness {
 
   ended(job: Job, result: JobResult | 'dead_letter' | 'cancelled'): void {
     this.results.set(job.id, result);
-    if (result === 'cancelled' && this.#cancelled.has(job.id)) return;
+    if (result === 'cancelled' && this.#unwanted.has(job.id)) {
+      if (!this.#cancelled.has(job.id))
+        this.violations.add(`I18 ${job.id} is cancelled, its caller heard too early`);
+      return;
+    }
     const expected = job.kind === 'poison' ? 'dead_letter' : expectedResult(job);
     if (!isDeepStrictEqual(result, expected)) {
       this.violations.add(`I12 ${job.id} came to ${JSON.stringify(result)}, not ${JSON.stringify(expected)}`);
