@@ -6,7 +6,7 @@ import type { Outage } from './sim-storage.js';
 import { simulate } from './world.js';
 import type { Outcome, Scenario } from './world.js';
 
-const SEEDS = Array.from({ length: rounds(12) }, (_, index) => index + 1);
+const SEEDS = Array.from({ length: rounds(8) }, (_, index) => index + 1);
 const KINDS: readonly Outage[] = ['refuses', 'silent'];
 
 async function expectSound(scenario: Scenario): Promise<Outcome> {

@@ -28,18 +28,9 @@ async function expectInnocent(drawn: Crowd, calledOnce: boolean): Promise<void> 
 test.each(COUNTS)('%i innocents are completed, and the poison is found', async (documents) => {
   for (const workers of [1, 2, 3]) {
     for (const proofOfDeath of [true, false]) {
-      for (const noJitter of [true, false]) {
-        const drawn = {
-          seed: documents,
-          workers,
-          documents,
-          proofOfDeath,
-          together: true,
-          noJitter,
-          poisonMs: POISON_MS,
-        };
-        await expectInnocent(drawn, true);
-      }
+      const noJitter = (documents + workers) % 2 === 0;
+      const drawn = { seed: documents, workers, documents, proofOfDeath, together: true, noJitter };
+      await expectInnocent({ ...drawn, poisonMs: POISON_MS }, true);
     }
   }
 });
@@ -53,7 +44,7 @@ test('whoever runs where suspects are tried is not charged with them', async () 
 
 test('any crowd of them is', { timeout: 600_000 }, async () => {
   const property = fc.asyncProperty(crowds, fc.boolean(), expectInnocent);
-  await fc.assert(property, { numRuns: rounds(60) });
+  await fc.assert(property, { numRuns: rounds(40) });
 });
 
 /** A call does not wait for a backoff, but for its turn: else all run together after each crash, for ever. */
