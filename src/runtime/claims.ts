@@ -26,9 +26,15 @@ export type ClaimResult =
       readonly attempt: Attempt;
       readonly result: Promise<unknown>;
       readonly inputText: string;
-      /** Resolves when it is no suspect any more, or was none. */
-      readonly passed: Promise<void>;
     };
+
+/** What is known of a task besides its head. */
+export interface Taking {
+  /** How many suspects its owner had on trial. */
+  readonly ownerSuspects?: number;
+  /** Gives back the turn that the caller has for it, as a suspect. */
+  readonly leave?: (() => void) | null;
+}
 
 /** A claim that is decided. */
 interface Decided {
@@ -45,7 +51,24 @@ export async function claim(
   handler: Handler,
   head: Head,
   cause: OrphanCause,
-  ownerSuspects = 0,
+  { ownerSuspects = 0, leave = null }: Taking = {},
+): Promise<ClaimResult> {
+  const release = { leave };
+  try {
+    return await decide(engine, handler, head, cause, ownerSuspects, release);
+  } finally {
+    // Whoever has a turn and starts nothing gives it back.
+    release.leave?.();
+  }
+}
+
+async function decide(
+  engine: Engine,
+  handler: Handler,
+  head: Head,
+  cause: OrphanCause,
+  ownerSuspects: number,
+  turn: { leave: (() => void) | null },
 ): Promise<ClaimResult> {
   const { taskId } = head.task;
   const inputText = await inputTextOf(engine, head);
@@ -70,36 +93,19 @@ export async function claim(
   const { crashes, crashBudget, nowMs } = found.snapshot;
   const suspect = isSuspect(recentCrashes(crashes, crashBudget, nowMs));
   const decided: Decided = { found, plan, args, userText, suspect };
-  if (!suspect) return start(engine, handler, decided, inputText, () => {});
-  const leave = await engine.suspects.enter();
-  try {
-    const started = await start(engine, handler, decided, inputText, leave);
-    if (started.kind !== 'started') leave();
-    return started;
-  } catch (error) {
-    leave();
-    throw error;
-  }
-}
-
-const LOST: ClaimResult = { kind: 'lost' };
-
-async function start(
-  engine: Engine,
-  handler: Handler,
-  decided: Decided,
-  inputText: string,
-  leave: () => void,
-): Promise<ClaimResult> {
-  const { found, plan, args, suspect } = decided;
+  if (suspect) turn.leave ??= await engine.suspects.turn(taskId, crashes);
   const attempt = await take(engine, handler, decided);
   if (attempt === null) return LOST;
   tellOdds(engine, found, plan);
   const result = execute(engine, handler, attempt, { found, plan, args });
-  const lastRanMs = found.snapshot.crashes.at(-1)?.ranMs ?? 0;
-  const passed = suspect ? engine.suspects.passed(attempt, result, lastRanMs, leave) : Promise.resolve();
-  return { kind: 'started', plan, attempt, result, inputText, passed };
+  if (suspect && turn.leave !== null) {
+    engine.suspects.watch(attempt, result, crashes.at(-1)?.ranMs ?? 0, turn.leave);
+    turn.leave = null;
+  }
+  return { kind: 'started', plan, attempt, result, inputText };
 }
+
+const LOST: ClaimResult = { kind: 'lost' };
 
 /** What is odd about what was found, but keeps nobody from going on. */
 function tellOdds({ emitter }: Engine, { head, checkpoints, snapshot }: Found, plan: Plan): void {

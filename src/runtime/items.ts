@@ -86,6 +86,29 @@ type Slot<R> =
   | { readonly state: 'done'; readonly value: R | undefined }
   | { readonly state: 'failed'; readonly error: StoredError };
 
+/** Most functions ask neither for the signal nor for the key, which is a hash. */
+class LazyItemContext implements ItemContext {
+  readonly key: string;
+  readonly index: number;
+  readonly #world: PieceWorld;
+  readonly #map: string;
+
+  constructor(world: PieceWorld, map: string, key: string, index: number) {
+    this.key = key;
+    this.index = index;
+    this.#world = world;
+    this.#map = map;
+  }
+
+  get signal(): AbortSignal {
+    return this.#world.signal();
+  }
+
+  get idempotencyKey(): string {
+    return this.#world.idempotencyKey(`${this.#map}\0${this.key}`);
+  }
+}
+
 export class MapRun<T, R> {
   readonly #world: PieceWorld;
   readonly #hooks: MapHooks;
@@ -144,11 +167,10 @@ export class MapRun<T, R> {
 
   async #item(index: number): Promise<void> {
     const key = this.#keys[index] ?? '';
-    const idempotencyKey = this.#world.idempotencyKey(`${this.#name}\0${key}`);
     const startedMs = this.#world.nowMs();
     let value: R;
     try {
-      const context = { key, index, signal: this.#world.signal(), idempotencyKey };
+      const context = new LazyItemContext(this.#world, this.#name, key, index);
       value = await this.#fn(this.#items[index] as T, context);
     } catch (thrown) {
       // A lease that was lost, a shutdown, a storage that is away: none is the item's failure.

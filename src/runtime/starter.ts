@@ -233,7 +233,7 @@ export class Starter {
       throw runningError(taskId, owner);
     }
     assertOpen(this.#engine);
-    const claimed = await claim(this.#engine, handler, head, freed.cause, freed.ownerSuspects);
+    const claimed = await claim(this.#engine, handler, head, freed.cause, freed);
     if (claimed.kind === 'lost') return 'again';
     if (claimed.kind === 'started') return claimed;
     if (claimed.kind === 'dead_letter') throw gaveUpError('TASK_DEAD_LETTER', head.task, claimed.plan.reason);

@@ -92,6 +92,11 @@ export function isFinal(thrown: unknown): boolean {
   return isRecoveryError(thrown, 'UNRECOVERABLE') || isRecoveryError(thrown, 'INPUT_INVALID');
 }
 
+/** This process lacks what it takes to read something of the task: another one may have it. */
+export function isUndecodable(thrown: unknown): boolean {
+  return isRecoveryError(thrown, 'CODEC_FAILED') && thrown.details['way'] === 'decode';
+}
+
 export function leaseUncertain(taskId: string): RecoveryError {
   return new RecoveryError(
     'LEASE_UNCERTAIN',
