@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { aesGcmCodec } from '../../src/domain/codec.js';
 import type { RecoveryContext } from '../../src/runtime/context.js';
-import { rejectionOf, SWEEP_MS, trapUnhandledRejections, untilAborted, World } from './harness.js';
+import { alertsOf, rejectionOf, SWEEP_MS, trapUnhandledRejections, untilAborted, World } from './harness.js';
 import { die, startInTime, startQuietly, swept } from './lab.js';
 
 trapUnhandledRejections();
@@ -71,21 +71,25 @@ describe('in the middle of a rotation', () => {
   });
 
   it.each(Object.keys(traces))(
-    'it meets %s: the attempt fails, what is kept stays so, and whoever has the key goes on',
+    'it meets %s: it gives the task back, once, and whoever has the key goes on',
     async (kind) => {
       const task = await halfRotated(traces[kind] ?? untilAborted);
       const behind = world.proc({ codec: BEHIND });
       const call = rejectionOf(task.with(behind.recovery)());
       await world.clock.advance(60_000);
       expect(await call).toMatchObject({ code: 'CODEC_FAILED' });
+      expect(alertsOf(behind.heard)).toContain('codec_failed');
+      await expect(swept(world, behind)).resolves.toMatchObject({ recovered: 0, skipped: 1 });
+      await world.clock.advance(5 * SWEEP_MS);
       await expect(behind.recovery.tasks.get('t')).resolves.toMatchObject({
-        status: 'failed',
-        attempt: 5,
-        error: { code: 'CODEC_FAILED', message: expect.not.stringContaining('kept') },
+        status: 'orphaned',
+        orphanCause: 'released',
+        attempt: 3,
+        crashes: [expect.anything(), expect.anything()],
+        errorCount: 0,
       });
       expect(ran).toBe(1);
       const proper = world.proc({ codec: ROTATED });
-      await proper.recovery.tasks.requeue('t');
       expect(JSON.stringify(await world.until(task.with(proper.recovery)()))).toContain('kept');
       expect(ran).toBe(1);
     },
