@@ -3,7 +3,7 @@ import type { RecoveryContext } from '../../src/runtime/context.js';
 import { gate, LEASE_MS } from './harness.js';
 import type { Proc, ProcOptions, World } from './harness.js';
 
-export interface Series {
+interface Series {
   /** How many processes died. */
   readonly crashes: number;
   /** The runs that began: id and attempt. */
