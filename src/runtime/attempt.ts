@@ -38,6 +38,7 @@ import {
   isUndecodable,
   leaseLost,
   leaseUncertain,
+  storedErrorOf,
 } from './task-errors.js';
 import { Watchdog } from './watchdog.js';
 
@@ -204,7 +205,7 @@ export class Attempt implements LeaseHolder {
   /** Ends the task as failed, without its function. */
   fail(error: RecoveryError): Promise<never> {
     return this.#ended(async () => {
-      await this.#ending().fail({ name: error.name, message: error.message, code: error.code });
+      await this.#ending().fail(storedErrorOf(error, this.#engine.settings));
       throw error;
     });
   }

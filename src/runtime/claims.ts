@@ -1,5 +1,6 @@
 /** From a task that is free to take to a running attempt: snapshot, plan, claim, run. Not claimed means not run. */
-import type { OrphanCause, Plan, StoredError } from '../domain/task.js';
+import type { OrphanCause, Plan } from '../domain/task.js';
+import { RecoveryError } from '../errors.js';
 import { isSuspect, recentCrashes } from '../recovery/strategies.js';
 import type { Head } from '../state/head.js';
 import { refusalError } from '../state/record-writer.js';
@@ -14,7 +15,7 @@ import { execute } from './execution.js';
 import type { DiscoverHook } from './pieces.js';
 import { argumentsOf, examine, inputTextOf, planFor, resumeOf } from './snapshot.js';
 import type { Found } from './snapshot.js';
-import { cancelledError } from './task-errors.js';
+import { cancelledError, storedErrorOf } from './task-errors.js';
 
 /** What a claim came to. */
 export type ClaimResult =
@@ -203,7 +204,7 @@ async function end(
   const { taskId } = head.task;
   const partition = engine.store.partitionOf(taskId);
   const code = status === 'dead_letter' ? 'TASK_DEAD_LETTER' : 'TASK_CANCELLED';
-  const error: StoredError = { name: 'RecoveryError', message, code };
+  const error = storedErrorOf(new RecoveryError(code, message), engine.settings);
   const batch = endBatch(head, {
     status,
     crashes: snapshot.crashes,

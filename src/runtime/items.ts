@@ -86,7 +86,7 @@ type Slot<R> =
   | { readonly state: 'done'; readonly value: R | undefined }
   | { readonly state: 'failed'; readonly error: StoredError };
 
-/** Most functions ask neither for the signal nor for the key, which is a hash. */
+/** Most functions ask for neither of the two. */
 class LazyItemContext implements ItemContext {
   readonly key: string;
   readonly index: number;
@@ -292,7 +292,8 @@ export class MapRun<T, R> {
     const { minSuccessRatio = 1, keepResults = true } = this.#options;
     const total = this.#keys.length;
     const done = total - failed.length;
-    if (total > 0 && done / total < minSuccessRatio) throw itemsFailed(this.#name, total, failed);
+    const { encoded } = this.#world;
+    if (total > 0 && done / total < minSuccessRatio) throw itemsFailed(this.#name, total, failed, !encoded);
     if (!keepResults) return { done, failed };
     const results = this.#slots.map((slot) => (slot?.state === 'done' ? slot.value : undefined));
     return this.#options.minSuccessRatio === undefined ? (results as R[]) : { results, failed };

@@ -68,6 +68,8 @@ export interface PieceWorld {
   readonly signal: () => AbortSignal;
   readonly assertUsable: () => void;
   readonly idempotencyKey: (name: string) => string;
+  /** Whether payloads are encoded. */
+  readonly encoded: boolean;
   /** Payloads on their way to the storage and back; `place` is the piece's. */
   readonly seal: (text: string, place: string) => string;
   readonly open: (stored: string, place: string) => string;
