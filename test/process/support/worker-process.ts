@@ -104,7 +104,8 @@ export class WorkerProcess {
   async call(name: string, ...args: readonly unknown[]): Promise<unknown> {
     this.#calls += 1;
     const n = this.#calls;
-    this.#child.send({ call: name, n, args });
+    // One that has ended is told of below.
+    this.#child.send({ call: name, n, args }, () => {});
     const { code, message, value } = await this.heard({ type: 'reply', n });
     if (typeof code === 'string')
       throw new WorkerCallError(typeof message === 'string' ? `${code}: ${message}` : code);
