@@ -75,7 +75,10 @@ async function checkEnds(world: World, last: WorkerProcess): Promise<void> {
   for (const id of neighbours) {
     expect(await world.task(id), id).toMatchObject({ status: 'completed' });
     const acknowledged = world.journal({ type: 'acknowledged', id });
-    expect(acknowledged.map(({ step }) => step), id).toEqual(Array.from({ length: STEPS }, (_, at) => at + 1));
+    expect(
+      acknowledged.map(({ step }) => step),
+      id,
+    ).toEqual(Array.from({ length: STEPS }, (_, at) => at + 1));
     expect((await world.events(id)).filter(({ event }) => event === 'task_completed')).toHaveLength(1);
   }
   await expect(last.call('start', 'poison', { id: POISON })).rejects.toThrow('TASK_DEAD_LETTER');
