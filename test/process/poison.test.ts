@@ -39,16 +39,26 @@ async function survives(world: World, worker: WorkerProcess): Promise<boolean> {
   return !gone;
 }
 
+/** What a process does at boot: recovers, and, where a queue brings all jobs again, calls for all of them. */
+interface Boot {
+  readonly calls: boolean;
+}
+
 /** Runs the poison beside its neighbours, and worker after worker, until one survives. Returns it. */
-async function untilOneSurvives(world: World, way: Way): Promise<WorkerProcess> {
+async function untilOneSurvives(world: World, way: Way, { calls }: Boot): Promise<WorkerProcess> {
   const exit = { code: null, signal: way.signal };
-  const first = await world.worker({ nodeArgs: way.nodeArgs });
+  // What backoff put off is met a few at a time.
+  const options = { nodeArgs: way.nodeArgs, sweepIntervalMs: 500 };
+  const callAll = async (worker: WorkerProcess): Promise<unknown> =>
+    Promise.allSettled([...neighbours, POISON].map((id) => worker.call('start', ...inputOf(id, way))));
+  const first = await world.worker(options);
   await first.call('startup');
-  for (const id of [...neighbours, POISON]) await first.call('start', ...inputOf(id, way)).catch(() => {});
+  await callAll(first);
   expect(await first.exited).toEqual(exit);
   for (let deaths = 1; deaths < MOST_DEATHS; deaths += 1) {
-    const next = await world.worker({ nodeArgs: way.nodeArgs });
+    const next = await world.worker(options);
     await next.call('startup').catch(() => {});
+    if (calls) void callAll(next);
     if (await survives(world, next)) return next;
     expect(await next.exited).toEqual(exit);
   }
@@ -74,28 +84,25 @@ async function checkEnds(world: World, last: WorkerProcess): Promise<void> {
   expect(ends).toMatchObject([{ reason: expect.stringContaining('"swallowing"') }]);
   for (const id of neighbours) {
     expect(await world.task(id), id).toMatchObject({ status: 'completed' });
-    const acknowledged = world.journal({ type: 'acknowledged', id });
-    expect(
-      acknowledged.map(({ step }) => step),
-      id,
-    ).toEqual(Array.from({ length: STEPS }, (_, at) => at + 1));
+    // Each step once. That it was acknowledged may be lost with the process.
+    const steps = world.journal({ type: 'acknowledged', id }).map(({ step }) => Number(step));
+    expect(steps, id).toEqual([...new Set(steps)].toSorted((one, other) => one - other));
     expect((await world.events(id)).filter(({ event }) => event === 'task_completed')).toHaveLength(1);
   }
   await expect(last.call('start', 'poison', { id: POISON })).rejects.toThrow('TASK_DEAD_LETTER');
 }
 
-// The backoff between the crashes is what takes long: all at the same time.
-async function all(kind: Kind, run: (world: World, way: Way) => Promise<void>): Promise<void> {
-  const runs = WAYS.map(async (way) => run(await makeWorld(kind), way));
-  await Promise.all(runs);
+// The backoff between the crashes is what takes long: all of them side by side.
+async function inAllWays(boot: Boot): Promise<void> {
+  const run = async (kind: Kind, way: Way): Promise<void> => {
+    const world = await makeWorld(kind);
+    await checkEnds(world, await untilOneSurvives(world, way, boot));
+  };
+  await Promise.all(KINDS.flatMap((kind) => WAYS.map((way) => run(kind, way))));
 }
 
-test.each(KINDS)(
-  'a task that aborts, exhausts the heap or kills its process is given up, its neighbours complete: %s',
+test(
+  'a task that aborts, exhausts the heap or kills its process is given up, its neighbours complete',
   { timeout: 120_000 },
-  async (kind) => {
-    await all(kind, async (world, way) => {
-      await checkEnds(world, await untilOneSurvives(world, way));
-    });
-  },
+  () => inAllWays({ calls: false }),
 );
