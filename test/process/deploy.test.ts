@@ -28,7 +28,8 @@ function checkRuns(reports: readonly Report[]): void {
     ['running', 'left'].map((type) => ({ type, attempt: at + 1, fence: first + at })),
   );
   expect(seen).toEqual(expected.flat());
-  // Drained at its calls on the context, a task keeps all that it has done.
+  // Drained at its calls on the context, a task is not hurried, and keeps all that it has done.
+  expect(reports.filter(({ type }) => type === 'aborted')).toEqual([]);
   const effects = reports.filter(({ type }) => type === 'effect').map(({ key }) => key);
   expect(effects).toEqual([...new Set(effects)]);
   for (const { type, code } of reports) if (type === 'result') expect(code ?? 'SHUT_DOWN').toBe('SHUT_DOWN');

@@ -100,6 +100,7 @@ test('with a listener of the program’s own, it is the program that decides', a
   await worker.call('shutdown');
   expect(await world.task(ID)).toMatchObject(RELEASED);
   expect(await worker.call('listeners')).toEqual([1, 0, 0, 0]);
+  expect(worker.all({ type: 'listener' })).toHaveLength(1);
   // Alive to the end of its own work.
   await worker.call('leave');
   expect(await worker.exited).toEqual({ code: 0, signal: null });
