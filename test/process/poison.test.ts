@@ -47,8 +47,7 @@ interface Boot {
 /** Runs the poison beside its neighbours, and worker after worker, until one survives. Returns it. */
 async function untilOneSurvives(world: World, way: Way, { calls }: Boot): Promise<WorkerProcess> {
   const exit = { code: null, signal: way.signal };
-  // What backoff put off is met a few at a time.
-  const options = { nodeArgs: way.nodeArgs, sweepIntervalMs: 500 };
+  const options = { nodeArgs: way.nodeArgs };
   const callAll = async (worker: WorkerProcess): Promise<unknown> =>
     Promise.allSettled([...neighbours, POISON].map((id) => worker.call('start', ...inputOf(id, way))));
   const first = await world.worker(options);
@@ -105,4 +104,8 @@ test(
   'a task that aborts, exhausts the heap or kills its process is given up, its neighbours complete',
   { timeout: 120_000 },
   () => inAllWays({ calls: false }),
+);
+
+test('the same where each new process also calls for all of them at boot', { timeout: 120_000 }, () =>
+  inAllWays({ calls: true }),
 );
