@@ -1,6 +1,7 @@
 /** Outages of Redis that last longer than the lease: nobody crashed, so no task is charged, and all of them go on. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
+import { keys } from '../../src/state/keys.js';
 import { startRedis } from '../support/redis-server.js';
 import type { RedisServer } from '../support/redis-server.js';
 import { startProxy } from '../support/tcp-proxy.js';
@@ -92,6 +93,42 @@ async function sitOut(leaseMs: number, outageMs: number, kinds: typeof OUTAGES):
 test('three outages of four leases each charge nobody, and all complete', { timeout: 120_000 }, async () => {
   // Stopped with its sockets open, gone, and silent.
   await sitOut(1_000, 4_000, OUTAGES);
+});
+
+/** The fences of attempts whose owners were heard of again, as the task's control record has them. */
+async function lived(world: World, id: string): Promise<string[]> {
+  const reads = world.partitions.map((each) => world.storage.read(each, [keys.control(id)]));
+  const records = (await Promise.all(reads)).flatMap((read) => read.records);
+  return records
+    .flatMap((record) => [...(record?.keys() ?? [])])
+    .filter((field) => field.startsWith('lived'));
+}
+
+test('one that was only cut off, and is heard of again, is not charged in the end', async () => {
+  server = await startRedis();
+  proxy = await startProxy(server);
+  const world = await makeWorld('redis', server);
+  const options = { leaseMs: 1_500, sweepIntervalMs: 100 };
+  const [id = ''] = ids;
+  const cutOff = await world.worker({ ...options, port: proxy.port });
+  await cutOff.call('startup');
+  await cutOff.call('start', 'gate', { id });
+  const { fence } = await world.task(id);
+  const other = await world.worker(options);
+  await other.call('startup');
+  proxy.blackHole();
+  expect(await other.heard({ type: 'running', id })).toMatchObject({ attempt: 2 });
+  expect((await world.task(id)).crashes).toMatchObject([{ attempt: 1, cause: 'lease_over' }]);
+  proxy.heal();
+  await expect.poll(() => lived(world, id), { timeout: 20_000 }).toEqual([`lived:${fence}`]);
+  // In this order: else it would be the first one that takes it.
+  await cutOff.kill();
+  await other.kill();
+  const heir = await world.worker(options);
+  await heir.call('startup');
+  expect(await heir.heard({ type: 'running', id })).toMatchObject({ attempt: 3 });
+  // Only the one that died.
+  expect((await world.task(id)).crashes).toMatchObject([{ attempt: 2, cause: 'owner_dead' }]);
 });
 
 const long = ROUNDS >= 25;
