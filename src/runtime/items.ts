@@ -13,7 +13,7 @@ import type { MapMark } from '../state/ledger.js';
 import { keys } from '../state/keys.js';
 import { itemsFailed, keysOf } from './item-keys.js';
 import type { FailedItem } from './item-keys.js';
-import { keepableText } from './steps.js';
+import { isBoolean, keepableText } from './steps.js';
 import type { PieceWorld } from './steps.js';
 import { isNotItsFault } from './task-errors.js';
 
@@ -71,8 +71,6 @@ export interface DoneItem {
   readonly runMs: number;
 }
 
-const isBoolean = (value: unknown): string | null =>
-  typeof value === 'boolean' ? null : 'must be true or false';
 const CHECKS = {
   key: isFunction,
   concurrency: number(1, 100_000),
@@ -290,10 +288,10 @@ export class MapRun<T, R> {
       if (slot?.state === 'failed') failed.push({ key: this.#keys[index] ?? '', error: slot.error });
     }
     const { minSuccessRatio = 1, keepResults = true } = this.#options;
+    const quoted = !this.#world.encoded;
     const total = this.#keys.length;
     const done = total - failed.length;
-    const { encoded } = this.#world;
-    if (total > 0 && done / total < minSuccessRatio) throw itemsFailed(this.#name, total, failed, !encoded);
+    if (total > 0 && done / total < minSuccessRatio) throw itemsFailed(this.#name, total, failed, quoted);
     if (!keepResults) return { done, failed };
     const results = this.#slots.map((slot) => (slot?.state === 'done' ? slot.value : undefined));
     return this.#options.minSuccessRatio === undefined ? (results as R[]) : { results, failed };

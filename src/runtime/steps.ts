@@ -27,7 +27,7 @@ export interface StepOptions<R> {
   readonly keepResult?: boolean;
 }
 
-const isBoolean = (value: unknown): string | null =>
+export const isBoolean = (value: unknown): string | null =>
   typeof value === 'boolean' ? null : 'must be true or false';
 const CHECKS = { verify: isFunction, keepResult: isBoolean };
 
