@@ -17,7 +17,7 @@ import { sqliteStorage } from 'rekindle/sqlite';
 const IMAGES = ['one.png', 'two.png', 'broken.png'];
 
 async function worker(file, isMended) {
-  const recovery = createRecovery({ storage: sqliteStorage(file), sweepIntervalMs: 1_000 });
+  const recovery = createRecovery({ storage: sqliteStorage(file) });
   const convert = recovery.withRecovery(
     async (ctx, image) => {
       console.log('  converting', image, 'in attempt', ctx.attempt);

@@ -54,7 +54,7 @@ export async function parseInput(schema: StandardSchema, taskName: string, input
     throw new RecoveryError(
       'INPUT_INVALID',
       `The input schema of "${taskName}" threw instead of answering: ${messageOf(cause)}`,
-      { cause },
+      { cause, details: { threw: true } },
     );
   }
   if (!isObject(result)) {

@@ -35,6 +35,7 @@ import {
   cancelledError,
   contextClosed,
   isNotItsFault,
+  isUndecodable,
   leaseLost,
   leaseUncertain,
   storedErrorOf,
@@ -61,6 +62,8 @@ export class Attempt implements LeaseHolder {
   readonly #discover: DiscoverHook | null;
   readonly #watchdog: Watchdog | null;
   #abandon: ((reason: unknown) => void) | null = null;
+  /** Its end, on its way. */
+  #written: Promise<unknown> | null = null;
   /** Made with the first step, map or key. */
   #pieces: Pieces | null = null;
 
@@ -75,15 +78,9 @@ export class Attempt implements LeaseHolder {
     this.errorCount = start.errorCount;
     this.#live = new LiveTask(start.live);
     const { leaseMs } = engine.settings;
+    const { partition, fence, nonce, sentMs: renewedMs } = start;
     this.#writer = new RecordWriter(
-      {
-        partition: start.partition,
-        key: keys.head(this.taskId),
-        fence: start.fence,
-        nonce: start.nonce,
-        renewedMs: start.sentMs,
-        renewAfterMs: leaseMs / 3,
-      },
+      { partition, key: keys.head(this.taskId), fence, nonce, renewedMs, renewAfterMs: leaseMs / 3 },
       engine.queue,
       new HeadOwner(this.#live, this),
       engine.clock,
@@ -92,7 +89,6 @@ export class Attempt implements LeaseHolder {
     this.context = new TaskContext(this, this.#live.start, start.fence);
     this.#watchdog = Watchdog.of(engine, handler, this, start.ranMs);
     engine.fences.remember(this.taskId, start.fence);
-    engine.survivors.forget(this.taskId);
     engine.leases.add(this);
     engine.attempts.add(this);
     // The world went on while the create or the claim was on its way.
@@ -164,9 +160,10 @@ export class Attempt implements LeaseHolder {
   /** Notes durably that user code is about to run. Resolves with an error if it is not to. */
   async begin(): Promise<unknown> {
     try {
-      if (this.gate.stop !== null) return this.gate.stop;
+      this.gate.assertUsable();
       await this.#writer.write((draft) => this.#live.began(draft));
-      return this.gate.stop;
+      this.gate.assertUsable();
+      return null;
     } catch (error) {
       return error;
     }
@@ -208,7 +205,7 @@ export class Attempt implements LeaseHolder {
   /** Ends the task as failed, without its function. */
   fail(error: RecoveryError): Promise<never> {
     return this.#ended(async () => {
-      await this.#ending().fail({ name: error.name, message: error.message, code: error.code });
+      await this.#ending().fail(storedErrorOf(error, this.#engine.settings));
       throw error;
     });
   }
@@ -243,12 +240,17 @@ export class Attempt implements LeaseHolder {
   }
 
   async #ended<T>(end: () => Promise<T>): Promise<T> {
-    // Fenced off before, and its end written: nobody is told a second time.
-    if (this.gate.closed) throw this.gate.stop ?? contextClosed(this.taskId);
+    if (this.gate.closed) {
+      // Fenced off before: nobody is told until that end is written.
+      await this.#written?.catch(() => {});
+      throw this.gate.stop ?? contextClosed(this.taskId);
+    }
     this.gate.close();
     this.#watchdog?.stop();
     try {
-      return await end();
+      const written = end();
+      this.#written = written;
+      return await written;
     } finally {
       this.#engine.leases.delete(this);
       this.#engine.attempts.delete(this);
@@ -267,6 +269,7 @@ export class Attempt implements LeaseHolder {
       if (this.gate.halted === 'cancelled') await ending.cancel(this.gate.stop);
       else if (this.gate.halted === 'failed') this.retryInMs = await ending.failOrRetry(this.gate.stop);
       else if (stopped !== null || isNotItsFault(thrown)) await ending.release();
+      else if (isUndecodable(thrown)) await ending.leaveToOthers();
       else this.retryInMs = await ending.failOrRetry(thrown);
       return stopped ?? thrown;
     } catch (error) {
@@ -278,19 +281,14 @@ export class Attempt implements LeaseHolder {
   /** The function has not ended in time: its task ends without it, and it can write no more. */
   async #fence(reason: RecoveryError): Promise<void> {
     if (this.gate.closed || this.gate.lost) return;
-    const ending = this.#ending();
     this.#engine.emitter.alert('signal_ignored', { task_id: this.taskId, name: this.#handler.name });
     try {
-      // No other try while this one may still be at work.
-      const end = (): Promise<void> =>
-        this.gate.halted === 'cancelled'
-          ? ending.cancel(reason)
-          : ending.fail(storedErrorOf(reason, this.#engine.settings));
-      await this.#ended(end);
+      await this.#ended(() => this.#ending().halt(this.gate.halted, reason));
+      this.abandon(reason);
     } catch (error) {
       log.task('the end of %s could not be written: %s', this.taskId, kindOf(error));
+      this.abandon(error);
     }
-    this.abandon(reason);
   }
 
   #ending(): Ending {

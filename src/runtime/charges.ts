@@ -47,7 +47,8 @@ export function crashesOf(
   if (cause === 'lease_over' && sawOutage(engine, head)) return before;
   if (ownerSuspects > 0 && !suspect) return before;
   const atMs = engine.store.estimatedNowMs(engine.store.partitionOf(task.taskId));
-  const { owner, fence, attempt, step, progressPercent } = task;
+  const { owner, fence, attempt, progressPercent } = task;
+  const step = task.step ?? task.description;
   const ranMs = Math.max(0, atMs - claimedAtMs);
   const suspects = suspect && ownerSuspects > 0 ? ownerSuspects : null;
   return [...before, { atMs, owner, fence, attempt, cause, step, progressPercent, ranMs, suspects }];

@@ -1,5 +1,6 @@
 /** From a task that is free to take to a running attempt: snapshot, plan, claim, run. Not claimed means not run. */
-import type { OrphanCause, Plan, StoredError } from '../domain/task.js';
+import type { OrphanCause, Plan } from '../domain/task.js';
+import { RecoveryError } from '../errors.js';
 import { isSuspect, recentCrashes } from '../recovery/strategies.js';
 import type { Head } from '../state/head.js';
 import { refusalError } from '../state/record-writer.js';
@@ -14,7 +15,7 @@ import { execute } from './execution.js';
 import type { DiscoverHook } from './pieces.js';
 import { argumentsOf, examine, inputTextOf, planFor, resumeOf } from './snapshot.js';
 import type { Found } from './snapshot.js';
-import { cancelledError } from './task-errors.js';
+import { cancelledError, storedErrorOf } from './task-errors.js';
 
 /** What a claim came to. */
 export type ClaimResult =
@@ -26,9 +27,15 @@ export type ClaimResult =
       readonly attempt: Attempt;
       readonly result: Promise<unknown>;
       readonly inputText: string;
-      /** Resolves when it is no suspect any more, or was none. */
-      readonly passed: Promise<void>;
     };
+
+/** What is known of a task besides its head. */
+export interface Taking {
+  /** How many suspects its owner had on trial. */
+  readonly ownerSuspects?: number;
+  /** Gives back the turn that the caller has for it, as a suspect. */
+  readonly leave?: (() => void) | null;
+}
 
 /** A claim that is decided. */
 interface Decided {
@@ -45,7 +52,24 @@ export async function claim(
   handler: Handler,
   head: Head,
   cause: OrphanCause,
-  ownerSuspects = 0,
+  { ownerSuspects = 0, leave = null }: Taking = {},
+): Promise<ClaimResult> {
+  const release = { leave };
+  try {
+    return await decide(engine, handler, head, cause, ownerSuspects, release);
+  } finally {
+    // Whoever has a turn and starts nothing gives it back.
+    release.leave?.();
+  }
+}
+
+async function decide(
+  engine: Engine,
+  handler: Handler,
+  head: Head,
+  cause: OrphanCause,
+  ownerSuspects: number,
+  turn: { leave: (() => void) | null },
 ): Promise<ClaimResult> {
   const { taskId } = head.task;
   const inputText = await inputTextOf(engine, head);
@@ -70,36 +94,19 @@ export async function claim(
   const { crashes, crashBudget, nowMs } = found.snapshot;
   const suspect = isSuspect(recentCrashes(crashes, crashBudget, nowMs));
   const decided: Decided = { found, plan, args, userText, suspect };
-  if (!suspect) return start(engine, handler, decided, inputText, () => {});
-  const leave = await engine.suspects.enter();
-  try {
-    const started = await start(engine, handler, decided, inputText, leave);
-    if (started.kind !== 'started') leave();
-    return started;
-  } catch (error) {
-    leave();
-    throw error;
-  }
-}
-
-const LOST: ClaimResult = { kind: 'lost' };
-
-async function start(
-  engine: Engine,
-  handler: Handler,
-  decided: Decided,
-  inputText: string,
-  leave: () => void,
-): Promise<ClaimResult> {
-  const { found, plan, args, suspect } = decided;
+  if (suspect) turn.leave ??= await engine.suspects.turn(taskId, crashes);
   const attempt = await take(engine, handler, decided);
   if (attempt === null) return LOST;
   tellOdds(engine, found, plan);
   const result = execute(engine, handler, attempt, { found, plan, args });
-  const lastRanMs = found.snapshot.crashes.at(-1)?.ranMs ?? 0;
-  const passed = suspect ? engine.suspects.passed(attempt, result, lastRanMs, leave) : Promise.resolve();
-  return { kind: 'started', plan, attempt, result, inputText, passed };
+  if (suspect && turn.leave !== null) {
+    engine.suspects.watch(attempt, result, crashes.at(-1)?.ranMs ?? 0, turn.leave);
+    turn.leave = null;
+  }
+  return { kind: 'started', plan, attempt, result, inputText };
 }
+
+const LOST: ClaimResult = { kind: 'lost' };
 
 /** What is odd about what was found, but keeps nobody from going on. */
 function tellOdds({ emitter }: Engine, { head, checkpoints, snapshot }: Found, plan: Plan): void {
@@ -197,7 +204,7 @@ async function end(
   const { taskId } = head.task;
   const partition = engine.store.partitionOf(taskId);
   const code = status === 'dead_letter' ? 'TASK_DEAD_LETTER' : 'TASK_CANCELLED';
-  const error: StoredError = { name: 'RecoveryError', message, code };
+  const error = storedErrorOf(new RecoveryError(code, message), engine.settings);
   const batch = endBatch(head, {
     status,
     crashes: snapshot.crashes,

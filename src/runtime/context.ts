@@ -65,13 +65,13 @@ export interface RecoveryContext<D = unknown> {
   /**
    * Reports progress. It is written with the next commit or heartbeat, so it costs nothing by itself; only when an
    * automatic checkpoint is due does it wait for the storage.
-   * @throws `INVALID_VALUE`, `CONTEXT_CLOSED`, `LEASE_LOST`, `LEASE_UNCERTAIN`, `SHUT_DOWN`
+   * @throws `INVALID_VALUE`, `CONTEXT_CLOSED`, `LEASE_LOST`, `LEASE_UNCERTAIN`, `TASK_CANCELLED`, `TASK_TIMED_OUT`, `SHUT_DOWN`
    */
   readonly updateProgress: (percent: number, step?: string, description?: string) => Promise<void>;
   /**
    * Makes a checkpoint and resolves once it is durable. The last 5 are kept.
-   * @throws `INVALID_VALUE`, `NOT_JSON` with the path, `PAYLOAD_TOO_LARGE`, `CONTEXT_CLOSED`, `LEASE_LOST`,
-   *   `LEASE_UNCERTAIN`, `SHUT_DOWN`, `STORAGE_FULL`
+   * @throws `INVALID_VALUE`, `NOT_JSON` with the path, `PAYLOAD_TOO_LARGE`, `CODEC_FAILED`, `CONTEXT_CLOSED`,
+   *   `LEASE_LOST`, `LEASE_UNCERTAIN`, `TASK_CANCELLED`, `TASK_TIMED_OUT`, `STORAGE_FULL`, and `SHUT_DOWN` once it is made
    * @example
    * await ctx.createCheckpoint({ name: 'parsed', progressPercent: 40, recoverableData: { rows } });
    */

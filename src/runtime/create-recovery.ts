@@ -52,12 +52,13 @@ export interface ShutdownOptions {
 export interface Recovery extends AsyncDisposable {
   /**
    * Wraps a function so that its tasks survive the process. Wrap at module level, before `runStartupRecovery`.
-   * A call rejects with what the function threw, or with `INVALID_ID`, `NOT_JSON`, `PAYLOAD_TOO_LARGE`,
+   * Name the type of the checkpoints' data at the context, `ctx: RecoveryContext<{ rows: Row[] }>`, to have it checked.
+   * A call rejects with what the function threw, or with `INVALID_ID`, `INVALID_VALUE`, `INPUT_INVALID`, `NOT_JSON`, `PAYLOAD_TOO_LARGE`,
    * `INPUT_MISMATCH`, `TASK_RUNNING_ELSEWHERE`, `TASK_DEAD_LETTER`, `TASK_CANCELLED`, `UNRECOVERABLE`, `LEASE_LOST`,
    * `LEASE_UNCERTAIN`, `RESULT_NOT_STORABLE`, `SHUT_DOWN`, `SLOT_CONFLICT`, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`,
-   * `STORAGE_FULL`, `STORAGE_READONLY`, `STORAGE_REFUSED`, `CORRUPT_RECORD`.
+   * `STORAGE_FULL`, `STORAGE_READONLY`, `STORAGE_REFUSED`, `CORRUPT_RECORD`, `CODEC_FAILED`, `MIGRATION_FAILED`,
+   * `TASK_TIMED_OUT`.
    * @throws `INVALID_OPTION`, `DUPLICATE_TASK_NAME`
-   * Name the type of the checkpoints' data at the context, `ctx: RecoveryContext<{ rows: Row[] }>`, to have it checked.
    * @example
    * const importFile = recovery.withRecovery(async (ctx, path: string) => load(path), {
    *   name: 'import-file', taskId: (path) => path,
@@ -122,6 +123,7 @@ class Parts implements Engine {
   readonly survivors: Survivors;
   readonly suspects: SuspectLane;
   readonly pauses: Engine['pauses'] = new Set();
+  readonly undecodable: Engine['undecodable'] = new Set();
   readonly finder: OrphanFinder;
   readonly runs: Runs;
   readonly starter: Starter;
@@ -185,6 +187,7 @@ class Parts implements Engine {
     for (const attempt of this.attempts) attempt.shutDown(false);
     for (const { stop } of this.pauses) stop(this.closing);
     this.pauses.clear();
+    this.suspects.close(this.closing);
     // Those that have not come to a call on their context by then are told by their signals.
     const cancel = this.clock.schedule(timeoutMs * PATIENCE, () => {
       for (const attempt of this.attempts) attempt.shutDown(true);
@@ -194,7 +197,7 @@ class Parts implements Engine {
     // A task that doesn't end in time keeps its lease: given back, it could run twice at once.
     const landed = await this.#inTime(left(), this.flights.landed());
     cancel();
-    await this.#inTime(left(), this.cleanups.ended());
+    await this.#inTime(left(), Promise.all([this.cleanups.ended(), this.survivors.tell()]));
     await this.#inTime(left(), this.worker.close(landed && !this.worker.mayHoldLost));
     await this.#inTime(left(), this.queue.drained());
     const late = shutDownError();

@@ -11,6 +11,9 @@ import { backoffMs } from './charges.js';
 import type { Engine, Handler } from './engine.js';
 import { isFinal, storedErrorOf, unstorableError } from './task-errors.js';
 
+/** Bounds what is remembered; what is forgotten is tried once more. */
+const MOST_UNDECODABLE = 10_000;
+
 /** What came before the end. */
 interface Past {
   /** Earlier attempts that ended with an error. */
@@ -53,6 +56,15 @@ export class Ending {
     return this.#write((draft) => this.#live.release(draft, this.#past.ranMs));
   }
 
+  /** Gives back a task that this process can't read, and does not take it up by itself again. */
+  async leaveToOthers(): Promise<void> {
+    const { undecodable, emitter } = this.#engine;
+    if (undecodable.size >= MOST_UNDECODABLE) undecodable.clear();
+    undecodable.add(this.#taskId);
+    emitter.alert('codec_failed', { task_id: this.#taskId, name: this.#handler.name });
+    await this.release();
+  }
+
   async fail(error: StoredError): Promise<void> {
     await this.#write((draft) => this.#live.fail(draft, error, this.#past.errorCount + 1));
     this.#engine.cleanups.run(this.#handler, this.#taskId, 'failed');
@@ -62,6 +74,12 @@ export class Ending {
     const error = storedErrorOf(reason, this.#engine.settings);
     await this.#write((draft) => this.#live.cancel(draft, error));
     this.#engine.cleanups.run(this.#handler, this.#taskId, 'cancelled');
+  }
+
+  /** Ends it without its function: no other try while that may still be at work. */
+  halt(status: 'failed' | 'cancelled' | null, reason: unknown): Promise<void> {
+    if (status === 'cancelled') return this.cancel(reason);
+    return this.fail(storedErrorOf(reason, this.#engine.settings));
   }
 
   /** After how long it is tried again, in ms; null: it has failed for good. */

@@ -73,6 +73,8 @@ export interface Engine {
   readonly fences: FenceMemory;
   readonly handlers: Map<string, Handler>;
   readonly cleanups: Cleanups;
+  /** Tasks of which something was stored that this process has no key for: left to others. */
+  readonly undecodable: Set<string>;
   readonly survivors: Survivors;
   readonly suspects: SuspectLane;
   readonly attempts: Set<Pick<Attempt, 'taskId' | 'lose' | 'shutDown' | 'halt' | 'abandon'>>;
@@ -102,7 +104,7 @@ export function assertOpen(engine: Engine): void {
 }
 
 /** A wait for a task's time. */
-export interface Pause {
+interface Pause {
   readonly taskId: string;
   /** Ends it early. */
   readonly wake: () => void;

@@ -37,11 +37,18 @@ export function keysOf<T>(
   });
 }
 
-export function itemsFailed(name: string, total: number, failed: readonly FailedItem[]): RecoveryError {
+/** @param quoted whether the message may tell what the first one said: it is stored with the task, in the clear */
+export function itemsFailed(
+  name: string,
+  total: number,
+  failed: readonly FailedItem[],
+  quoted: boolean,
+): RecoveryError {
   const [first] = failed;
+  const said = quoted ? `: ${first?.error.message}` : '';
   return new RecoveryError(
     'ITEMS_FAILED',
-    `${failed.length} of ${total} items of map "${name}" failed, first "${first?.key}": ${first?.error.message}`,
+    `${failed.length} of ${total} items of map "${name}" failed, first "${first?.key}"${said}`,
     { details: { map: name, total, failed: failed.slice(0, LISTED) } },
   );
 }

@@ -13,7 +13,7 @@ import type { MapMark } from '../state/ledger.js';
 import { keys } from '../state/keys.js';
 import { itemsFailed, keysOf } from './item-keys.js';
 import type { FailedItem } from './item-keys.js';
-import { keepableText } from './steps.js';
+import { isBoolean, keepableText } from './steps.js';
 import type { PieceWorld } from './steps.js';
 import { isNotItsFault } from './task-errors.js';
 
@@ -71,8 +71,6 @@ export interface DoneItem {
   readonly runMs: number;
 }
 
-const isBoolean = (value: unknown): string | null =>
-  typeof value === 'boolean' ? null : 'must be true or false';
 const CHECKS = {
   key: isFunction,
   concurrency: number(1, 100_000),
@@ -85,6 +83,29 @@ const PAGE = 500;
 type Slot<R> =
   | { readonly state: 'done'; readonly value: R | undefined }
   | { readonly state: 'failed'; readonly error: StoredError };
+
+/** Most functions ask for neither of the two. */
+class LazyItemContext implements ItemContext {
+  readonly key: string;
+  readonly index: number;
+  readonly #world: PieceWorld;
+  readonly #map: string;
+
+  constructor(world: PieceWorld, map: string, key: string, index: number) {
+    this.key = key;
+    this.index = index;
+    this.#world = world;
+    this.#map = map;
+  }
+
+  get signal(): AbortSignal {
+    return this.#world.signal();
+  }
+
+  get idempotencyKey(): string {
+    return this.#world.idempotencyKey(`${this.#map}\0${this.key}`);
+  }
+}
 
 export class MapRun<T, R> {
   readonly #world: PieceWorld;
@@ -144,11 +165,10 @@ export class MapRun<T, R> {
 
   async #item(index: number): Promise<void> {
     const key = this.#keys[index] ?? '';
-    const idempotencyKey = this.#world.idempotencyKey(`${this.#name}\0${key}`);
     const startedMs = this.#world.nowMs();
     let value: R;
     try {
-      const context = { key, index, signal: this.#world.signal(), idempotencyKey };
+      const context = new LazyItemContext(this.#world, this.#name, key, index);
       value = await this.#fn(this.#items[index] as T, context);
     } catch (thrown) {
       // A lease that was lost, a shutdown, a storage that is away: none is the item's failure.
@@ -268,9 +288,10 @@ export class MapRun<T, R> {
       if (slot?.state === 'failed') failed.push({ key: this.#keys[index] ?? '', error: slot.error });
     }
     const { minSuccessRatio = 1, keepResults = true } = this.#options;
+    const quoted = !this.#world.encoded;
     const total = this.#keys.length;
     const done = total - failed.length;
-    if (total > 0 && done / total < minSuccessRatio) throw itemsFailed(this.#name, total, failed);
+    if (total > 0 && done / total < minSuccessRatio) throw itemsFailed(this.#name, total, failed, quoted);
     if (!keepResults) return { done, failed };
     const results = this.#slots.map((slot) => (slot?.state === 'done' ? slot.value : undefined));
     return this.#options.minSuccessRatio === undefined ? (results as R[]) : { results, failed };

@@ -60,7 +60,10 @@ export interface RecoveryOptions {
   readonly concurrency?: number;
   /** The rules of recovery, first match wins. Default `defaultStrategies()`. */
   readonly strategies?: readonly RecoveryStrategy[];
-  /** Crashes, within a window, that make a task a dead letter. A plain number counts within 72 h. Default 3 in 72 h. */
+  /**
+   * Crashes, within a window, that make a task a dead letter; a plain number counts within 72 h. With 3 or more it is
+   * given up only once it was the only suspect in its process, or at 12 over the number. Default 3 in 72 h.
+   */
   readonly maxCrashes?: number | CrashBudget;
   readonly limits?: Limits;
   /**

@@ -53,6 +53,7 @@ export function piecesOf(parts: PieceParts): Pieces {
     signal: () => attempt.gate.signal(),
     assertUsable: () => attempt.gate.assertUsable(),
     idempotencyKey: (name) => idempotencyKeyOf(settings.namespace, taskId, kept.origin, name),
+    encoded: store.payloads.encoded,
     seal: (text, place) => store.payloads.seal(text, taskId, place),
     open: (stored, place) => store.payloads.open(stored, taskId, place),
     errorOf: (thrown) => storedErrorOf(thrown, settings),

@@ -3,6 +3,7 @@
  * as many at once as there are slots, and run them. Start, sweeps and `recover()` all use this.
  */
 import { isRecoveryError, kindOf, messageOf } from '../errors.js';
+import type { CrashEvidence } from '../domain/task.js';
 import { log } from '../log.js';
 import { isSpent, isSuspect, recentCrashes } from '../recovery/strategies.js';
 import type { Head } from '../state/head.js';
@@ -20,10 +21,14 @@ import { outcomeOf } from './report.js';
 import type { ReportBuilder } from './report.js';
 import type { Slots } from './slots.js';
 import type { Starter } from './starter.js';
-import { mostTogether, nextTrial } from './suspects.js';
-import type { Suspect } from './suspects.js';
 
 type Running = Extract<ClaimResult, { kind: 'started' }>;
+
+/** A suspect that was put aside. */
+interface AsideSuspect {
+  readonly queued: Queued;
+  readonly crashes: readonly CrashEvidence[];
+}
 
 /** One pass, with what it needs at every task. */
 interface Pass {
@@ -31,7 +36,7 @@ interface Pass {
   readonly report: ReportBuilder;
   readonly slots: Slots;
   /** What was put aside: suspects run apart from the others. */
-  readonly suspects: Suspect<Queued>[];
+  readonly suspects: AsideSuspect[];
 }
 
 /** Suspects put aside in a pass; the next one gets to more. */
@@ -93,55 +98,43 @@ export class Recoverer {
     return { ended: Promise.all([...running, this.#trials(pass)]) };
   }
 
-  /** Runs the suspects, a part at a time; the next part when the last one has ended or been cleared. */
+  /** Runs the suspects, each in its turn. */
   async #trials(pass: Pass): Promise<void> {
-    const { suspects: lane } = this.#engine;
-    let waiting = pass.suspects;
-    if (waiting.length === 0) return;
-    if (waiting.length === MOST_SUSPECTS) lane.more = true;
-    if (lane.busy) {
-      // Another pass is at it, and these come after its trials.
-      lane.more = true;
-      pass.report.deferred(waiting.length);
+    await Promise.all(pass.suspects.map((suspect) => this.#trial(suspect, pass)));
+    if (pass.suspects.length === MOST_SUSPECTS) this.#engine.kick();
+  }
+
+  async #trial({ queued, crashes }: AsideSuspect, pass: Pass): Promise<void> {
+    let leave: () => void;
+    try {
+      leave = await this.#engine.suspects.turn(queued.taskId, crashes);
+    } catch (error) {
+      // It stays in the queue.
+      log.recovery('%s got no turn: %s', queued.taskId, kindOf(error));
+      pass.report.deferred(1);
       return;
     }
-    lane.busy = true;
-    try {
-      while (waiting.length > 0 && this.#engine.closing === null) {
-        const chosen = new Set(nextTrial(waiting));
-        waiting = waiting.filter(({ task }) => !chosen.has(task));
-        await lane.expect(chosen.size);
-        await Promise.all([...chosen].map((queued) => this.#trial(queued, pass)));
-      }
-    } catch (error) {
-      log.recovery('a trial of suspects failed: %s', kindOf(error));
-    } finally {
-      lane.busy = false;
-      if (lane.more) this.#engine.kick();
-      lane.more = false;
-    }
-  }
-
-  /** Resolves when the suspect has ended or been cleared. */
-  async #trial(queued: Queued, pass: Pass): Promise<void> {
     await pass.slots.acquire();
-    const passed = deferred<void>();
-    void this.#recover(queued, pass, () => {}, passed.resolve).finally(() => {
+    await this.#recover(queued, pass, () => {}, leave).finally(() => {
       pass.slots.release();
-      passed.resolve();
+      // Given back long ago, unless there was nothing to run.
+      leave();
     });
-    await passed.promise;
   }
 
-  async #recover(queued: Queued, pass: Pass, started: () => void, passed?: () => void): Promise<void> {
+  async #recover(
+    queued: Queued,
+    pass: Pass,
+    started: () => void,
+    leave: (() => void) | null = null,
+  ): Promise<void> {
     const { taskId, name } = queued;
     const { report } = pass;
     try {
-      const found = await this.#start(queued, pass, passed !== undefined);
+      const found = await this.#start(queued, pass, leave);
       started();
       if (found === null) return;
       const { plan, attempt } = found;
-      if (passed !== undefined) void found.passed.then(passed);
       const told = { taskId, name, decision: plan.action, reason: plan.reason };
       await found.result.then(
         () => report.add({ ...told, items: attempt.items, outcome: 'completed' }),
@@ -169,11 +162,16 @@ export class Recoverer {
   async #start(
     { partition, taskId, name, score }: Queued,
     { report, suspects }: Pass,
-    onTrial: boolean,
+    leave: (() => void) | null,
   ): Promise<Running | null> {
     const { flights, handlers, store } = this.#engine;
     const handler = handlers.get(name);
     if (handler === undefined || flights.has(taskId)) return null;
+    if (this.#engine.undecodable.has(taskId)) {
+      const reason = 'CODEC_FAILED: this process has no key for it; it is left for a worker that has.';
+      report.add({ taskId, name, decision: 'skip', reason, outcome: 'skipped' });
+      return null;
+    }
     const own = flights.open(taskId, name, null);
     try {
       const [head = null] = await readHeads(store, partition, [taskId]);
@@ -182,14 +180,16 @@ export class Recoverer {
         own.lost();
         return null;
       }
-      if (!onTrial && this.#isSuspect(handler, head)) {
+      if (leave === null && this.#isSuspect(handler, head)) {
         own.lost();
-        const together = mostTogether(head.task.crashes);
-        if (suspects.length < MOST_SUSPECTS)
-          suspects.push({ task: { partition, taskId, name, score }, together });
+        const { crashes } = head.task;
+        // One that waits for its turn already came with another pass, or with a call.
+        if (this.#engine.suspects.has(taskId)) report.deferred(1);
+        else if (suspects.length < MOST_SUSPECTS)
+          suspects.push({ queued: { partition, taskId, name, score }, crashes });
         return null;
       }
-      return await this.#claim(handler, head, own, report);
+      return await this.#claim(handler, head, own, report, leave);
     } catch (error) {
       own.lost();
       // Not for a refused write: a claim writes to what all tasks share, and that is not this task's fault.
@@ -199,10 +199,16 @@ export class Recoverer {
     }
   }
 
-  async #claim(handler: Handler, head: Head, own: OwnFlight, report: ReportBuilder): Promise<Running | null> {
+  async #claim(
+    handler: Handler,
+    head: Head,
+    own: OwnFlight,
+    report: ReportBuilder,
+    leave: (() => void) | null,
+  ): Promise<Running | null> {
     const { taskId, name, items, orphanCause } = head.task;
     report.discovered(1);
-    const claimed = await claim(this.#engine, handler, head, orphanCause ?? 'lease_over');
+    const claimed = await claim(this.#engine, handler, head, orphanCause ?? 'lease_over', { leave });
     if (claimed.kind !== 'started') {
       own.lost();
       if (claimed.kind === 'lost') return null;

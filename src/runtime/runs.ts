@@ -179,8 +179,9 @@ export class Runs {
       const { action, reason, evidence, strategy } = planFor(this.#engine, handler, snapshot);
       return { taskId, name, decision: action, reason, evidence: { ...evidence, cause }, strategy };
     } catch (error) {
-      if (!isCorruption(error)) throw error;
-      return unreadable(taskId, name, error);
+      if (isRecoveryError(error, 'CODEC_FAILED') || isCorruption(error))
+        return unreadable(taskId, name, error);
+      throw error;
     }
   }
 

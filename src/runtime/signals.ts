@@ -1,4 +1,5 @@
 /** An orderly end on a signal, for those who ask for it: a library must not take over a process unasked. */
+import { constants } from 'node:os';
 import process from 'node:process';
 import { checkOptions, listOf, number, oneOf } from '../domain/check-options.js';
 import { kindOf } from '../errors.js';
@@ -31,7 +32,10 @@ export function handleSignals(
     off();
     const last = (): void => {
       // Others who listen decide for themselves; where nobody does, the process ends by the signal, as it should.
-      if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+      if (process.listenerCount(signal) > 0) return;
+      // The first process of a container is not ended by a signal that it has no handler for.
+      if (process.pid === 1) process.exit(128 + constants.signals[signal]);
+      process.kill(process.pid, signal);
     };
     shutdown(timeoutMs === undefined ? {} : { timeoutMs })
       .catch((error: unknown) => log.recovery('the shutdown on %s failed: %s', signal, kindOf(error)))

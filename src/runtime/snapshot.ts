@@ -57,8 +57,9 @@ export async function examine(
     store.read(partition, [keys.control(taskId)]),
   ]);
   const control = decodeControl(records[0]);
-  // Their owners have been heard of since: they had not died.
-  const crashes = charged.filter(({ fence }) => !control.lived.has(fence));
+  // Their owners have been heard of since, or are this very process: they had not died.
+  const { incarnation } = engine.worker;
+  const crashes = charged.filter(({ fence, owner }) => !control.lived.has(fence) && owner !== incarnation);
   const snapshot: TaskSnapshot = {
     task: head.task,
     cause,

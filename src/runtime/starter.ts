@@ -18,7 +18,7 @@ import { keptResult } from './kept-result.js';
 import type { Resume } from './journal.js';
 import type { OrphanFinder } from './orphans.js';
 import { inputTextOf } from './snapshot.js';
-import { gaveUpError, runningError, unstorableError } from './task-errors.js';
+import { failedElsewhere, gaveUpError, runningError, unstorableError } from './task-errors.js';
 
 /** A task that is under way, or done. The promise is in a box: an async function would wait for it otherwise. */
 export interface Started {
@@ -152,7 +152,7 @@ export class Starter {
     for (;;) {
       assertOpen(this.#engine);
       const found = await this.#look(call, true);
-      // Removed, or failed for good in other hands.
+      // Its records were removed.
       if (found === 'missing') throw error;
       if (typeof found === 'object') return found;
       await pause(this.#engine, call.taskId, this.#pollMs);
@@ -218,7 +218,8 @@ export class Starter {
     assertSameName(taskId, name, handler.name);
     if (status === 'dead_letter') throw gaveUpError('TASK_DEAD_LETTER', head.task);
     if (status === 'cancelled') throw gaveUpError('TASK_CANCELLED', head.task);
-    if (status === 'failed' && retrying) return 'missing';
+    // For good, in other hands.
+    if (status === 'failed' && retrying) throw failedElsewhere(head.task);
     if (inputText !== null) assertSameInput(taskId, await inputTextOf(this.#engine, head), inputText);
     if (status === 'completed') {
       const unstorable = (): RecoveryError => unstorableError(taskId, 'it was not JSON data.');
@@ -233,7 +234,7 @@ export class Starter {
       throw runningError(taskId, owner);
     }
     assertOpen(this.#engine);
-    const claimed = await claim(this.#engine, handler, head, freed.cause, freed.ownerSuspects);
+    const claimed = await claim(this.#engine, handler, head, freed.cause, freed);
     if (claimed.kind === 'lost') return 'again';
     if (claimed.kind === 'started') return claimed;
     if (claimed.kind === 'dead_letter') throw gaveUpError('TASK_DEAD_LETTER', head.task, claimed.plan.reason);

@@ -27,7 +27,7 @@ export interface StepOptions<R> {
   readonly keepResult?: boolean;
 }
 
-const isBoolean = (value: unknown): string | null =>
+export const isBoolean = (value: unknown): string | null =>
   typeof value === 'boolean' ? null : 'must be true or false';
 const CHECKS = { verify: isFunction, keepResult: isBoolean };
 
@@ -52,7 +52,7 @@ export function keepableText(
     // Whatever it was, a getter that throws included: the work is done, and that has to be kept.
     const refused = new RecoveryError(
       'STEP_RESULT_NOT_STORABLE',
-      `${what} is done, but could not be kept: ${messageOf(cause)} Return JSON data, or pass ${option}: false. It will not run again.`,
+      `${what} is done, but could not be kept: ${messageOf(cause)} Return JSON data that your codec, if you have one, can encode, or pass ${option}: false. It will not run again.`,
       { cause },
     );
     return { entry: entries.unstorable, refused };
@@ -68,6 +68,8 @@ export interface PieceWorld {
   readonly signal: () => AbortSignal;
   readonly assertUsable: () => void;
   readonly idempotencyKey: (name: string) => string;
+  /** Whether payloads are encoded. */
+  readonly encoded: boolean;
   /** Payloads on their way to the storage and back; `place` is the piece's. */
   readonly seal: (text: string, place: string) => string;
   readonly open: (stored: string, place: string) => string;

@@ -16,7 +16,7 @@ const REMEMBERED = 10_000;
 
 export class Survivors {
   readonly #engine: Engine;
-  readonly #fences = new Map<string, number>();
+  readonly #lost = new Map<string, { readonly taskId: string; readonly fence: number }>();
   #running: Promise<void> | null = null;
 
   constructor(engine: Engine) {
@@ -25,14 +25,9 @@ export class Survivors {
 
   /** An attempt was lost, and this process is alive to tell. */
   add(taskId: string, fence: number): void {
-    if (this.#fences.size >= REMEMBERED || this.#engine.closing !== null) return;
-    this.#fences.set(taskId, fence);
+    if (this.#lost.size >= REMEMBERED || this.#engine.closing !== null) return;
+    this.#lost.set(`${fence} ${taskId}`, { taskId, fence });
     void this.tell();
-  }
-
-  /** This process has taken it back itself, uncharged. */
-  forget(taskId: string): void {
-    this.#fences.delete(taskId);
   }
 
   /** Writes down what is not written yet. What fails is tried again with the next sweep. */
@@ -45,9 +40,8 @@ export class Survivors {
 
   async #tellAll(): Promise<void> {
     try {
-      for (const [taskId, fence] of this.#fences) {
-        if (!(await this.#told(taskId, fence))) continue;
-        if (this.#fences.get(taskId) === fence) this.#fences.delete(taskId);
+      for (const [key, { taskId, fence }] of this.#lost) {
+        if (await this.#told(taskId, fence)) this.#lost.delete(key);
       }
     } catch (error) {
       log.recovery('a survivor could not be told of yet: %s', kindOf(error));
@@ -56,12 +50,15 @@ export class Survivors {
 
   /** Whether there is nothing more to tell of it. */
   async #told(taskId: string, fence: number): Promise<boolean> {
-    const { store, queue, random } = this.#engine;
+    const { store, queue, random, worker } = this.#engine;
     const partition = store.partitionOf(taskId);
     const { records } = await store.read(partition, [keys.head(taskId), keys.control(taskId)]);
     const token = records[0]?.get(TOKEN_FIELD);
     const ended = !['processing', 'orphaned'].includes(records[0]?.get('status') ?? '');
     if (token === undefined || ended) return true;
+    // This process has taken it back itself, which costs nothing.
+    const owner = records[0]?.get('owner');
+    if (owner === worker.incarnation && fenceOf(token) === fence + 1) return true;
     // Nobody has claimed it yet, but somebody may still.
     if ((fenceOf(token) ?? 0) <= fence) return false;
     const control = decodeControl(records[1]);

@@ -31,72 +31,101 @@ export function nextTrial<T>(suspects: readonly Suspect<T>[]): T[] {
   return equals.slice(0, size).map(({ task }) => task);
 }
 
+/** One that waits for its turn. */
+interface Waiting {
+  readonly taskId: string;
+  readonly admit: (leave: () => void) => void;
+  readonly refuse: (error: unknown) => void;
+}
+
 export class SuspectLane {
-  /** A pass has trials under way; another one leaves its suspects to it. */
-  busy = false;
-  /** Some were left: to be looked for when the trials are over. */
-  more = false;
   readonly #engine: Engine;
-  #running = 0;
-  #declared = 0;
+  #waiting: Suspect<Waiting>[] = [];
+  /** On trial now. */
+  #inside = 0;
+  #busy = false;
 
   constructor(engine: Engine) {
     this.#engine = engine;
   }
 
-  /** Makes it known, durably, that so many more are about to run. */
-  async expect(count: number): Promise<void> {
-    const wanted = this.#running + count;
-    if (wanted <= this.#declared) return;
-    this.#declared = wanted;
-    try {
-      await this.#engine.worker.declareSuspects(wanted);
-    } catch (error) {
-      this.#declared = 0;
-      throw error;
-    }
+  /** Whether a task waits for its turn. */
+  has(taskId: string): boolean {
+    return this.#waiting.some(({ task }) => task.taskId === taskId);
   }
 
-  /** One is about to be claimed. Returns what is to be called once it is no suspect here any more. */
-  async enter(): Promise<() => void> {
-    await this.expect(1);
-    this.#running += 1;
+  /**
+   * Waits for a task's turn: until no other trial is on, and this process's record says how many are in this one.
+   * Resolves with what is to be called once it is no suspect here any more. Rejects when a shutdown has begun, or the
+   * record could not be written.
+   */
+  turn(taskId: string, crashes: readonly CrashEvidence[]): Promise<() => void> {
+    if (this.#engine.closing !== null) return Promise.reject(this.#engine.closing);
+    return new Promise((admit, refuse) => {
+      this.#waiting.push({ task: { taskId, admit, refuse }, together: mostTogether(crashes) });
+      this.#next();
+    });
+  }
+
+  /** Nobody gets a turn any more. */
+  close(error: unknown): void {
+    for (const { task } of this.#waiting.splice(0)) task.refuse(error);
+  }
+
+  #next(): void {
+    if (this.#busy || this.#waiting.length === 0) return;
+    this.#busy = true;
+    // A restart calls and finds many in a moment: those are tried together.
+    this.#engine.clock.defer(() => void this.#begin());
+  }
+
+  async #begin(): Promise<void> {
+    const chosen = this.#waiting.length === 0 ? [] : nextTrial(this.#waiting);
+    this.#waiting = this.#waiting.filter(({ task }) => !chosen.includes(task));
+    try {
+      if (chosen.length > 0) await this.#engine.worker.declareSuspects(chosen.length);
+      this.#inside = chosen.length;
+      for (const { admit } of chosen) admit(this.#leaving());
+    } catch (error) {
+      for (const { refuse } of chosen) refuse(error);
+    }
+    if (this.#inside === 0) this.#over();
+  }
+
+  #leaving(): () => void {
     let inside = true;
     return () => {
       if (!inside) return;
       inside = false;
-      this.#running -= 1;
-      if (this.#running > 0) return;
-      this.#declared = 0;
+      this.#inside -= 1;
+      if (this.#inside > 0) return;
       this.#engine.worker.noSuspects();
+      this.#over();
     };
   }
 
-  /** Resolves when a suspect that runs has ended, or has lived twice as long as it did before it crashed. */
-  passed(attempt: Attempt, ended: Promise<unknown>, lastRanMs: number, leave: () => void): Promise<void> {
+  #over(): void {
+    this.#busy = false;
+    this.#next();
+  }
+
+  /** Has a suspect that runs leave when it has ended, or has lived twice as long as it did before it crashed. */
+  watch(attempt: Attempt, ended: Promise<unknown>, lastRanMs: number, leave: () => void): void {
     const { clock, settings } = this.#engine;
-    return new Promise((resolve) => {
-      const done = (): void => {
-        leave();
-        resolve();
-      };
-      const cleared = async (): Promise<void> => {
-        try {
-          await attempt.clear();
-          done();
-        } catch {
-          // Not cleared, then: it leaves when it ends.
-        }
-      };
-      const cancel = clock.schedule(Math.max(settings.leaseMs, 2 * lastRanMs), () => {
+    const clear = async (): Promise<void> => {
+      try {
         // Cleared durably before it leaves: nobody may take it for a suspect that was not counted.
-        void cleared();
-      });
-      const finish = (): void => {
-        cancel();
-        done();
-      };
-      ended.then(finish, finish);
-    });
+        await attempt.clear();
+        leave();
+      } catch {
+        // Not cleared, then: it leaves when it ends.
+      }
+    };
+    const cancel = clock.schedule(Math.max(settings.leaseMs, 2 * lastRanMs), () => void clear());
+    const finish = (): void => {
+      cancel();
+      leave();
+    };
+    ended.then(finish, finish);
   }
 }

@@ -21,6 +21,8 @@ export class Sweeper {
   #dueMs = 0;
   #running: Promise<void> | null = null;
   #again = false;
+  /** When the leases that were alive at the first look have run out. */
+  #secondLookMs = 0;
   #wake: { readonly atMs: number; readonly cancel: () => void } | null = null;
   #started = false;
   #seen: { storageMs: number; monotonicMs: number } | null = null;
@@ -31,10 +33,11 @@ export class Sweeper {
     this.#sweep = sweep;
   }
 
-  /** Starts the periodic sweeps; the first comes when the leases that were alive at the first look have run out. */
+  /** Starts the periodic sweeps; one comes when the leases that were alive at the first look have run out. */
   start(firstInMs: number): void {
     if (this.#started || this.#engine.closing !== null) return;
     this.#started = true;
+    this.#secondLookMs = this.#engine.clock.monotonicMs() + firstInMs;
     this.#arm(firstInMs);
   }
 
@@ -106,6 +109,8 @@ export class Sweeper {
       return 0;
     }
     const { sweepIntervalMs, leaseMs } = this.#engine.settings;
+    const secondInMs = this.#secondLookMs - this.#engine.clock.monotonicMs();
+    if (secondInMs > 0) return Math.min(secondInMs, sweepIntervalMs);
     const leftMs = this.#distrustUntilMs - this.#engine.clock.monotonicMs();
     if (leftMs > 0) return Math.min(leftMs + leaseMs / 10, sweepIntervalMs);
     return sweepIntervalMs * (1 + JITTER * (2 * this.#engine.random.fraction() - 1));

@@ -63,7 +63,7 @@ export class TaskAdmin implements TaskCommands {
       }
       const { nonce, notAfter: until } = this.#stamp(taskId);
       if (!(await this.#commit(taskId, requeueBatch(head, nonce, until)))) continue;
-      for (const { taskId: waiting, wake } of this.#engine.pauses) if (waiting === taskId) wake();
+      this.#wake(taskId);
       this.#engine.kick();
       return;
     }
@@ -76,9 +76,15 @@ export class TaskAdmin implements TaskCommands {
     const error: StoredError = { name: 'RecoveryError', message, code: 'TASK_CANCELLED' };
     const batch = endBatch(head, { status: 'cancelled', crashes, error, ...this.#stamp(taskId) });
     if (!(await this.#commit(taskId, batch))) return false;
+    this.#wake(taskId);
     const handler = this.#engine.handlers.get(name);
     if (handler !== undefined) this.#engine.cleanups.run(handler, taskId, 'cancelled');
     return true;
+  }
+
+  /** Whoever waits for its next try here looks at once. */
+  #wake(taskId: string): void {
+    for (const { taskId: waiting, wake } of this.#engine.pauses) if (waiting === taskId) wake();
   }
 
   async #find(taskId: string): Promise<{ head: Head; control: Control }> {

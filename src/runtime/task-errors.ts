@@ -89,7 +89,14 @@ export function isNotItsFault(thrown: unknown): boolean {
 /** Errors that no other try can mend: the task fails for good, whatever its `maxAttempts`. */
 export function isFinal(thrown: unknown): boolean {
   if (isRecoveryError(thrown, 'TASK_TIMED_OUT')) return thrown.details['limit'] === 'maxDurationMs';
-  return isRecoveryError(thrown, 'UNRECOVERABLE') || isRecoveryError(thrown, 'INPUT_INVALID');
+  // A schema that threw has not judged the input.
+  if (isRecoveryError(thrown, 'INPUT_INVALID')) return thrown.details['threw'] !== true;
+  return isRecoveryError(thrown, 'UNRECOVERABLE');
+}
+
+/** This process lacks what it takes to read something of the task: another one may have it. */
+export function isUndecodable(thrown: unknown): boolean {
+  return isRecoveryError(thrown, 'CODEC_FAILED') && thrown.details['way'] === 'decode';
 }
 
 export function leaseUncertain(taskId: string): RecoveryError {
@@ -134,6 +141,13 @@ export function runningError(taskId: string, owner: string | null): RecoveryErro
     `Task "${taskId}" is running under a live lease of worker ${owner ?? 'unknown'}. Wait, or set ifRunning: 'join'.`,
     { retryable: true, details: { taskId, owner } },
   );
+}
+
+/** The error that a task failed with in another process, as it was kept. */
+export function failedElsewhere({ taskId, error }: TaskRecord): Error {
+  const thrown = new Error(error?.message ?? `Task "${taskId}" has failed.`);
+  thrown.name = error?.name ?? 'Error';
+  return error?.code ? Object.assign(thrown, { code: error.code }) : thrown;
 }
 
 export function gaveUpError(

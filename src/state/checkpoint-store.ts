@@ -80,8 +80,8 @@ export function decodeCheckpoint(
       },
     );
   }
-  const { name, percent, at, step, version, sealed } = found;
-  const { data, state } = typeof sealed === 'string' ? opened(taskId, seq, sealed, payloads) : found;
+  const { name, percent, at, step, version } = found;
+  const { data, state } = opened(taskId, seq, found, payloads);
   return {
     name: typeof name === 'string' ? name : null,
     seq,
@@ -98,10 +98,13 @@ export function decodeCheckpoint(
 function opened(
   taskId: string,
   seq: number,
-  sealed: string,
+  { data, state, sealed }: Readonly<Record<string, unknown>>,
   payloads: Payloads,
 ): Readonly<Record<string, unknown>> {
-  const text = payloads.open(sealed, taskId, checkpointPlace(seq));
+  if (typeof sealed !== 'string' && !payloads.encoded) return { data, state };
+  // One from before there was a codec: whether it may pass is the codec's to say.
+  const stored = typeof sealed === 'string' ? sealed : JSON.stringify({ data, state });
+  const text = payloads.open(stored, taskId, checkpointPlace(seq));
   const value = fromJsonText(text, `checkpoint ${seq} of task "${taskId}"`);
   return isObject(value) ? value : { data: null, state: null };
 }
@@ -131,7 +134,7 @@ export class CheckpointStore {
 
   /**
    * The newest checkpoint that verifies, explicit or automatic; null when there is none.
-   * @throws `INVALID_ID`, `CORRUPT_RECORD` when the task's head can't be read, `STORAGE_UNAVAILABLE`
+   * @throws `INVALID_ID`, `CORRUPT_RECORD` when the task's head can't be read, `CODEC_FAILED`, `STORAGE_UNAVAILABLE`
    * @example const checkpoint = await recovery.checkpoints.latest('invoice-7');
    */
   readonly latest = async (taskId: string): Promise<Checkpoint | null> => {
@@ -143,7 +146,7 @@ export class CheckpointStore {
 
   /**
    * The explicit checkpoints kept (the last 5), newest first. Ones that fail verification are left out.
-   * @throws `INVALID_ID`, `CORRUPT_RECORD` when the task's head can't be read, `STORAGE_UNAVAILABLE`
+   * @throws `INVALID_ID`, `CORRUPT_RECORD` when the task's head can't be read, `CODEC_FAILED`, `STORAGE_UNAVAILABLE`
    */
   readonly list = async (taskId: string): Promise<Checkpoint[]> => {
     const head = await this.#head(taskId);

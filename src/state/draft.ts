@@ -16,6 +16,8 @@ export class Draft {
   /** Rare parts: made when they are needed. */
   #remove: string[] | null = null;
   #increment: Increment[] | null = null;
+  /** Records that were changed more than once. */
+  #owned: Map<string, Record<string, Value>> | null = null;
   #size = 0;
 
   /** Roughly how many characters are held. */
@@ -23,16 +25,33 @@ export class Draft {
     return this.#size;
   }
 
-  /** The fields are kept, not copied. */
+  /** The fields are kept, not copied, unless the record has some already. */
   set(key: string, fields: Fields): void {
     for (const name in fields) {
       const value = fields[name];
       this.#size += name.length + (typeof value === 'string' ? value.length : 13);
     }
-    const at = this.#set.findIndex((earlier) => earlier.key === key);
-    const earlier = this.#set[at];
-    if (earlier === undefined) this.#set.push({ key, fields });
-    else this.#set[at] = { key, fields: { ...earlier.fields, ...fields } };
+    if (this.#set.some((earlier) => earlier.key === key)) Object.assign(this.#own(key), fields);
+    else this.#set.push({ key, fields });
+  }
+
+  /** Sets one field. A map puts many into one record: nothing is copied for each. */
+  put(key: string, name: string, value: Value): void {
+    this.#size += name.length + (typeof value === 'string' ? value.length : 13);
+    this.#own(key)[name] = value;
+  }
+
+  /** A record's fields as an object of the draft's own. No name is `__proto__`: those that users give have a prefix. */
+  #own(key: string): Record<string, Value> {
+    this.#owned ??= new Map();
+    let fields = this.#owned.get(key);
+    if (fields === undefined) {
+      const at = this.#set.findIndex((earlier) => earlier.key === key);
+      fields = { ...this.#set[at]?.fields };
+      this.#owned.set(key, fields);
+      this.#set[at < 0 ? this.#set.length : at] = { key, fields };
+    }
+    return fields;
   }
 
   index(index: string, id: string, score: number | FromNow | null): void {

@@ -151,9 +151,9 @@ export class LiveTask {
   /** `marked`: whether the head says from now on that the map was begun. */
   item(draft: Draft, map: string, mark: MapMark, key: string, entry: string, marked = true): void {
     const record = keys.ledger(this.start.taskId, map, bucketOf(key, mark.buckets));
-    draft.set(record, { [`${ITEM_PREFIX}${key}`]: entry });
+    draft.put(record, ITEM_PREFIX + key, entry);
     if (marked) {
-      this.#head(draft, { [`${MAP_PREFIX}${map}`]: encodeMark(mark) });
+      draft.put(keys.head(this.start.taskId), MAP_PREFIX + map, encodeMark(mark));
       (this.#maps ??= new Map()).set(map, mark);
     }
     this.#moved(draft);

@@ -34,7 +34,7 @@ export class Payloads {
     throw new RecoveryError(
       'CODEC_FAILED',
       `The ${what} of task "${taskId}" was stored through a codec, and this Recovery has none. Give it the same codec.`,
-      { details: { taskId, payload: what } },
+      { details: { taskId, payload: what, way: 'decode' } },
     );
   }
 
@@ -42,20 +42,26 @@ export class Payloads {
     // Parts with their lengths: no id can imitate the end of another part.
     const place = [this.#namespace, taskId, what].map((part) => `${part.length}:${part}`).join(' ');
     let problem = 'it answered with something that is no well-formed text';
+    let known: Readonly<Record<string, unknown>> = {};
     try {
       const done: unknown = this.#codec?.[way](text, place);
       if (typeof done === 'string' && done.isWellFormed()) return done;
       // An async one by mistake: what it rejects with must not end the process.
       Promise.resolve(done).catch(() => {});
     } catch (error) {
-      if (isRecoveryError(error, 'CODEC_FAILED')) throw error;
-      // What a codec throws may quote the payload: its class says enough.
+      // What a codec throws may quote the payload; the errors of this library's own codecs don't.
       problem = `it threw ${error instanceof Error ? error.name : typeof error}`;
+      if (isRecoveryError(error, 'CODEC_FAILED')) {
+        problem = error.message.replace(`${place}: `, '');
+        known = error.details;
+      }
     }
     throw new RecoveryError(
       'CODEC_FAILED',
-      `The codec could not ${way} ${what} of task "${taskId}": ${problem}.`,
-      { details: { taskId, payload: what } },
+      `The codec could not ${way} ${what} of task "${taskId}": ${problem}`,
+      {
+        details: { ...known, taskId, payload: what, way },
+      },
     );
   }
 }

@@ -170,9 +170,10 @@ test.each(KINDS)(
     await expect.poll(record, { timeout: 20_000 }).not.toBeNull();
     expect(await record()).not.toBe(expected);
     await first.kill();
-    const { leaseUntilMs } = await world.task(ID);
     await (await world.worker()).call('startup');
-    await expectTakenEarly(world, leaseUntilMs, 'owner_dead');
+    // The lease is too short here to be over only later on a busy machine.
+    const claimed = (await world.events(ID)).find(({ event }) => event === 'recovery_started');
+    expect(claimed).toMatchObject({ cause: 'owner_dead' });
   },
 );
 

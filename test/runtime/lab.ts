@@ -14,6 +14,15 @@ export async function startQuietly<A extends unknown[]>(
   await settled();
 }
 
+/** The same for one that may have to wait for its turn: time passes until it runs. */
+export async function startInTime(
+  world: World,
+  task: { readonly start: () => Promise<{ readonly result: Promise<unknown> }> },
+): Promise<void> {
+  (await world.until(task.start())).result.catch(() => {});
+  await settled();
+}
+
 /** The process dies, and its leases run out. */
 export async function die(world: World, proc: Proc): Promise<void> {
   await settled();

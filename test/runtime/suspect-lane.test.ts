@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import type { CrashEvidence } from '../../src/domain/task.js';
 import type { Attempt } from '../../src/runtime/attempt.js';
 import { deferred } from '../../src/runtime/deferred.js';
 import { SuspectLane } from '../../src/runtime/suspects.js';
 import { ManualClock, settled } from '../support/manual-clock.js';
+import { crashAt } from '../recovery/snapshot.js';
 import { engineWith, settingsWith } from './fakes.js';
-import { away, rejectionOf, trapUnhandledRejections } from './harness.js';
+import { away, trapUnhandledRejections } from './harness.js';
 
 trapUnhandledRejections();
 
@@ -19,52 +21,85 @@ function laneOf() {
     told.push(count);
   };
   const worker = { declareSuspects, noSuspects: () => void told.push('none') };
-  const engine = engineWith({ clock, worker, settings: settingsWith({ leaseMs: LEASE_MS }) });
+  const engine = engineWith({ clock, worker, closing: null, settings: settingsWith({ leaseMs: LEASE_MS }) });
   return { clock, told, state, lane: new SuspectLane(engine) };
 }
 
-describe('how many suspects run', () => {
-  it('is written down before they do, and again only for more', async () => {
+/** A suspect's crashes: `null`: it has not been on trial yet. */
+const crashed = (suspects: number | null): CrashEvidence[] => [crashAt(1), crashAt(2, { suspects })];
+
+describe('turns', () => {
+  /** Asks for turns, and notes who gets one. */
+  function asking(lane: SuspectLane, ids: readonly string[], suspects: number | null = null) {
+    const leave = new Map<string, () => void>();
+    const refused: string[] = [];
+    for (const id of ids) {
+      lane.turn(id, crashed(suspects)).then(
+        (out) => leave.set(id, out),
+        () => refused.push(id),
+      );
+    }
+    return { leave, refused, inside: () => [...leave.keys()] };
+  }
+
+  it('go to a half of those that come in a moment, once that many are written down', async () => {
     const { lane, told } = laneOf();
-    await lane.expect(3);
-    expect(told).toEqual([3]);
-    const leave = [await lane.enter(), await lane.enter(), await lane.enter()];
-    expect(told).toEqual([3]);
-    leave.push(await lane.enter());
-    expect(told).toEqual([3, 4]);
-    for (const each of leave.slice(1)) each();
-    expect(told).toEqual([3, 4]);
-    leave[0]?.();
-    expect(told).toEqual([3, 4, 'none']);
-    await lane.enter();
-    expect(told).toEqual([3, 4, 'none', 1]);
+    const { leave, inside } = asking(lane, ['a', 'b', 'c', 'd', 'e']);
+    expect([lane.has('a'), lane.has('x')]).toEqual([true, false]);
+    expect([inside(), told]).toEqual([[], []]);
+    await settled();
+    expect([inside(), told]).toEqual([['a', 'b', 'c'], [3]]);
+    expect([lane.has('a'), lane.has('d')]).toEqual([false, true]);
+    leave.get('a')?.();
+    leave.get('a')?.();
+    leave.get('b')?.();
+    await settled();
+    expect([inside(), told]).toEqual([['a', 'b', 'c'], [3]]);
+    leave.get('c')?.();
+    await settled();
+    expect([inside(), told]).toEqual([
+      ['a', 'b', 'c', 'd'],
+      [3, 'none', 1],
+    ]);
+    leave.get('d')?.();
+    await settled();
+    expect([inside(), told]).toEqual([
+      ['a', 'b', 'c', 'd', 'e'],
+      [3, 'none', 1, 'none', 1],
+    ]);
   });
 
-  it('counts those that run already', async () => {
-    const { lane, told } = laneOf();
-    await lane.enter();
-    await lane.expect(4);
-    expect(told).toEqual([1, 5]);
+  it('never go to two trials at once, whenever they are asked for', async () => {
+    const { lane, clock } = laneOf();
+    const first = asking(lane, ['a']);
+    await settled();
+    const second = asking(lane, ['b', 'c'], 2);
+    await clock.advance(60_000);
+    expect([first.inside(), second.inside()]).toEqual([['a'], []]);
+    first.leave.get('a')?.();
+    await settled();
+    expect(second.inside()).toEqual(['b']);
   });
 
-  it('one leaves once, whoever says so how often', async () => {
-    const { lane, told } = laneOf();
-    const [first] = [await lane.enter(), await lane.enter()];
-    first();
-    first();
-    expect(told).toEqual([1, 2]);
-  });
-
-  it('what could not be written does not count: nobody enters, and it is tried again', async () => {
+  it('are refused when they could not be written down, and the next ones are not', async () => {
     const { lane, told, state } = laneOf();
     state.down = away();
-    expect(await rejectionOf(lane.enter())).toBe(state.down);
-    expect(await rejectionOf(lane.expect(2))).toBe(state.down);
+    const { refused } = asking(lane, ['a', 'b']);
+    await settled();
+    // One after the other: each is refused, and nobody is left to wait.
+    expect(refused).toEqual(['a', 'b']);
     state.down = null;
-    const leave = await lane.enter();
+    asking(lane, ['c']);
+    await settled();
     expect(told).toEqual([1]);
-    leave();
-    expect(told).toEqual([1, 'none']);
+  });
+
+  it('are refused in a shutdown', async () => {
+    const { lane } = laneOf();
+    const { refused, inside } = asking(lane, ['a', 'b']);
+    lane.close(away());
+    await settled();
+    expect([refused, inside()]).toEqual([['a', 'b'], []]);
   });
 });
 
@@ -80,7 +115,7 @@ describe('a suspect that runs', () => {
     };
     const attempt: Attempt = Object.assign(Object.create(null), { clear });
     const leave = (): void => void seen.push('left');
-    void lane.passed(attempt, ended.promise, lastRanMs, leave).then(() => seen.push('passed'));
+    lane.watch(attempt, ended.promise, lastRanMs, leave);
     return { clock, state, seen, ended };
   }
 
@@ -94,7 +129,7 @@ describe('a suspect that runs', () => {
     await clock.advance(afterMs - 1);
     expect(seen).toEqual([]);
     await clock.advance(1);
-    expect(seen).toEqual(['cleared', 'left', 'passed']);
+    expect(seen).toEqual(['cleared', 'left']);
   });
 
   it.each(['ends', 'fails'])('that %s leaves at once, and its timer with it', async (how) => {
@@ -102,7 +137,7 @@ describe('a suspect that runs', () => {
     if (how === 'ends') ended.resolve();
     else ended.reject(new Error('failed'));
     await settled();
-    expect(seen).toEqual(['left', 'passed']);
+    expect(seen).toEqual(['left']);
     expect(clock.pendingTimers).toBe(0);
   });
 
@@ -113,6 +148,6 @@ describe('a suspect that runs', () => {
     expect(seen).toEqual([]);
     ended.resolve();
     await settled();
-    expect(seen).toEqual(['left', 'passed']);
+    expect(seen).toEqual(['left']);
   });
 });

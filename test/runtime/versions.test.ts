@@ -100,6 +100,30 @@ describe.each([1, 3])('versions, on %i partitions', (partitions) => {
     ]);
   });
 
+  it('an automatic checkpoint since then carries the migrated data, too', async () => {
+    const old = world.proc();
+    const options = { name: 'n', taskId: (): string => 't', checkpointFrequency: 10 };
+    const first = old.recovery.withRecovery<[], unknown>(async (ctx) => {
+      await ctx.createCheckpoint({ name: 'one', progressPercent: 10, recoverableData: 'old' });
+      await ctx.updateProgress(70);
+      return untilAborted(ctx);
+    }, options);
+    await startQuietly(first);
+    await die(world, old);
+    const found = world
+      .proc()
+      .recovery.withRecovery<[], unknown>((ctx) => [ctx.lastCheckpoint, ctx.resumedFrom], {
+        ...options,
+        version: '2',
+        migrate: () => ({ recoverableData: 'new', databaseState: 'rows' }),
+      });
+    const migrated = { recoverableData: 'new', databaseState: 'rows', version: '2' };
+    await expect(found()).resolves.toMatchObject([
+      { automatic: true, progressPercent: 70, ...migrated },
+      { automatic: false, name: 'one', progressPercent: 10, ...migrated },
+    ]);
+  });
+
   it.each<[string, Migrate, string]>([
     [
       'throws',

@@ -6,7 +6,7 @@ import type { Outage } from './sim-storage.js';
 import { simulate } from './world.js';
 import type { Outcome, Scenario } from './world.js';
 
-const SEEDS = Array.from({ length: rounds(12) }, (_, index) => index + 1);
+const SEEDS = Array.from({ length: rounds(8) }, (_, index) => index + 1);
 const KINDS: readonly Outage[] = ['refuses', 'silent'];
 
 async function expectSound(scenario: Scenario): Promise<Outcome> {
@@ -47,14 +47,13 @@ test.each(KINDS)('a worker that was cut off alone tells that it lived (%s)', asy
   let takenOver = 0;
   for (const seed of SEEDS) {
     const { attempts, log } = await expectSound(cutOffAlone(seed, kind));
-    if (log.some((line) => line.includes('commit x:slow-1')) && attempts.get('slow-1') === 3) takenOver += 1;
+    if (log.some((line) => line.includes(' x:slow-1=')) && attempts.get('slow-1') === 3) takenOver += 1;
   }
   expect(takenOver).toBeGreaterThan(SEEDS.length / 2);
 });
 
-// The next attempt in the process that was cut off makes it forget that it has yet to tell of the last one
-// (`survivors.forget` in the constructor of Attempt), though another process has charged that one in the meantime.
-test.fails.each(KINDS)(
+/** Also when a process takes a task again before it has told of the last time. */
+test.each(KINDS)(
   'workers that are cut off in turn charge each other with one crash at most (%s)',
   async (kind) => {
     for (let seed = 1; seed <= 30; seed += 1) await expectSound(cutOffInTurn(seed, kind));

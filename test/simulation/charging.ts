@@ -23,15 +23,36 @@ export interface Crowd {
   readonly proofOfDeath: boolean;
   /** Whether the poison is called by the worker of the documents, or by the last one. */
   readonly together: boolean;
+  /** Whether all that crashed together are due again at the same moment. */
+  readonly noJitter: boolean;
+  /** How long the poison runs before it takes its process down. */
+  readonly poisonMs: number;
 }
 
 /** One poison among innocents, with the budget that everybody has who says nothing. */
 export function crowd({ documents, together, ...drawn }: Crowd): Scenario {
   const innocents = Array.from({ length: documents }, (_, index): Job => {
-    return { id: `document-${index}`, kind: 'document', worker: together ? 0 : index % drawn.workers };
+    // With a poison that takes its time some of them are still at work.
+    const kind = drawn.poisonMs > 100 && index % 2 === 1 ? 'slow' : 'document';
+    return { id: `document-${index}`, kind, worker: together ? 0 : index % drawn.workers };
   });
   const poison: Job = { id: 'poison-1', kind: 'poison', worker: together ? 0 : drawn.workers - 1 };
   return { ...drawn, jobs: [...innocents, poison], faults: [], options: DEFAULT_BUDGET };
+}
+
+/** The poison is a suspect when the others start beside it: none of its crashes is theirs. */
+export function bystanders(seed: number): Scenario {
+  const others = [1, 2, 3].map((id): Job => ({ id: `slow-${id}`, kind: 'slow', worker: 0, afterMs: 300 }));
+  return {
+    seed,
+    workers: 2,
+    jobs: [...others, { id: 'poison-1', kind: 'poison', worker: 0 }],
+    faults: [],
+    proofOfDeath: true,
+    calledOnce: true,
+    options: DEFAULT_BUDGET,
+    mostCharged: 0,
+  };
 }
 
 /** Whether a task was taken back. `began` comes with a commit of its own. */
@@ -88,6 +109,7 @@ export function outages(seed: number, kind: Outage, forMs: number): Scenario {
  * truth. Only that is a crash.
  */
 export function cutOffAlone(seed: number, kind: Outage): Scenario {
+  const offset = seed % 12;
   return {
     seed,
     workers: 2,
@@ -97,9 +119,10 @@ export function cutOffAlone(seed: number, kind: Outage): Scenario {
     options: { ...DEFAULT_BUDGET, sweepIntervalMs: 300 },
     mostCharged: 1,
     script: [
-      { atMs: 200 + seed, run: (world: World): void => world.cutOff([0], 900, kind) },
-      // It tells at its next sweep; the other one is in the middle of the task then.
-      { atMs: 1_700 + seed, run: (world: World): void => world.processes[1]?.crash(40) },
+      { atMs: 200 + offset, run: (world: World): void => world.cutOff([0], 900, kind) },
+      // It has told by then. Its next incarnation can't know of it by itself.
+      { atMs: 1_550 + offset, run: (world: World): void => world.restart(0, 100) },
+      { atMs: 1_700 + offset, run: (world: World): void => world.processes[1]?.crash(40) },
     ],
   };
 }

@@ -16,6 +16,8 @@ export interface Job {
   readonly kind: JobKind;
   /** Which worker calls it, again after each restart, until it has the result. */
   readonly worker: number;
+  /** How long after the boot of its worker it is called, in ms. */
+  readonly afterMs?: number;
 }
 
 export interface JobResult {
@@ -31,6 +33,8 @@ interface Carried {
 
 /** What the tasks tell the world. Nothing is heard from a process that is dead. */
 export interface JobHost {
+  /** How long a poison runs. */
+  readonly poisonMs: number;
   sleep(ms: number): Promise<void>;
   crash(): void;
   entered(ctx: RecoveryContext, step: number): Visit;
@@ -50,6 +54,7 @@ export interface Visit {
 
 const STEPS = 5;
 export const POISON_BUDGET = 3;
+export const POISON_MS = 5;
 
 function plus(total: number, step: number): number {
   return (total * 31 + step) % 65_521;
@@ -105,7 +110,7 @@ async function work(host: JobHost, ctx: RecoveryContext, id: string, stepMs: num
 
 async function poison(host: JobHost, ctx: RecoveryContext, id: string): Promise<JobResult> {
   const visit = host.entered(ctx, 0);
-  await host.sleep(5);
+  await host.sleep(host.poisonMs);
   host.crash();
   await host.sleep(1);
   visit.left();

@@ -23,6 +23,10 @@ export interface Surroundings {
   readonly witness: Witness;
   readonly table: ProcessTable;
   readonly options: Partial<RecoveryOptions>;
+  /** How long a poison runs before it takes its process down. */
+  readonly poisonMs: number;
+  /** The chance that the library has. */
+  readonly jitter: () => number;
   /** Whether there are jobs of the kind `pieces`. */
   readonly pieces: boolean;
   crashed(process: SimProcess, restartInMs: number): void;
@@ -71,7 +75,7 @@ export class SimProcess implements Peer {
         {
           storage: connection(inner, this, wire),
           clock: this.clock,
-          random: seededRandom(this.label, wire.fraction),
+          random: seededRandom(this.label, around.jitter),
           leaseMs: LEASE_MS,
           sweepIntervalMs: 2 * LEASE_MS,
           maxCrashes: 50,
@@ -83,6 +87,7 @@ export class SimProcess implements Peer {
     );
     const host: JobHost = {
       sleep: (ms) => sleep(this.clock, ms),
+      poisonMs: around.poisonMs,
       crash: () => this.crash(100),
       entered: (ctx, step) => {
         if (this.closing !== null) around.witness.violations.add(`I14 ${ctx.taskId} began in a shutdown`);
@@ -124,6 +129,7 @@ export class SimProcess implements Peer {
   async boot(jobs: readonly Job[], waits: boolean): Promise<void> {
     await this.#untilDone(() => this.recovery.runStartupRecovery({ timeoutMs: 5_000 }));
     const get = async (job: Job): Promise<void> => {
+      if (job.afterMs !== undefined) await sleep(this.clock, job.afterMs);
       if (waits) await this.#untilDone(() => this.#ended(job.id));
       await this.#untilDone(() => this.#call(job));
     };

@@ -31,7 +31,11 @@ export interface Scenario {
    * the ms until the restart, or null.
    */
   readonly dies?: () => (batches: readonly Batch[], reply: CommitReply) => number | null;
-  /** The most crashes that may be charged to any task. */
+  /** How long a poison runs before it takes its process down, in ms. */
+  readonly poisonMs?: number;
+  /** The library's chance is always the same: tasks that crash together come back together. */
+  readonly noJitter?: boolean;
+  /** The most crashes that may be charged to any task but a poison. */
   readonly mostCharged?: number;
   /** Tasks that were cancelled are requeued when all have ended, and must be completed then. */
   readonly requeues?: boolean;

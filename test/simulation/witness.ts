@@ -53,7 +53,7 @@ export class Witness {
 
   /**
    * @param mostPoison how often a task that takes its process down each time may run
-   * @param mostCharged the most crashes that a record may name
+   * @param mostCharged the most crashes that the record of an innocent may name
    */
   constructor(mostPoison: number, mostCharged: number) {
     this.#mostPoison = mostPoison;
@@ -96,7 +96,7 @@ export class Witness {
       // In the recovery queue it may wait with charges that are dropped when it is looked at.
       const decided = key === guard.key && ('owner' in fields || 'endedAt' in fields);
       const charged = decided ? chargesIn(fields['crashes']) : 0;
-      if (charged <= this.#mostCharged) continue;
+      if (charged <= this.#mostCharged || append.some(({ name }) => name === 'poison')) continue;
       this.violations.add(
         `I17 ${taskId} is charged with ${charged} crashes; ${this.#mostCharged} is the most`,
       );
@@ -204,7 +204,11 @@ export class Witness {
 
   ended(job: Job, result: JobResult | 'dead_letter' | 'cancelled'): void {
     this.results.set(job.id, result);
-    if (result === 'cancelled' && this.#cancelled.has(job.id)) return;
+    if (result === 'cancelled' && this.#unwanted.has(job.id)) {
+      if (!this.#cancelled.has(job.id))
+        this.violations.add(`I18 ${job.id} is cancelled, its caller heard too early`);
+      return;
+    }
     const expected = job.kind === 'poison' ? 'dead_letter' : expectedResult(job);
     if (!isDeepStrictEqual(result, expected)) {
       this.violations.add(`I12 ${job.id} came to ${JSON.stringify(result)}, not ${JSON.stringify(expected)}`);

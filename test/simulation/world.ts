@@ -6,7 +6,7 @@ import type { ProcessTable } from '../../src/runtime/identity.js';
 import { MemoryPartition, storageOver } from '../../src/storage/memory.js';
 import type { Batch } from '../../src/storage/storage.js';
 import { eventViolations, headsOf, indexViolations, unendedTasks } from './invariants.js';
-import { POISON_BUDGET } from './jobs.js';
+import { POISON_BUDGET, POISON_MS } from './jobs.js';
 import type { Job } from './jobs.js';
 import { LEASE_MS, pidOf, SimProcess } from './process.js';
 import type { Outcome, Scenario } from './scenario.js';
@@ -130,6 +130,8 @@ export class World {
       witness: this.witness,
       table: this.#table(),
       pieces: this.#scenario.jobs.some(({ kind }) => kind === 'pieces'),
+      poisonMs: this.#scenario.poisonMs ?? POISON_MS,
+      jitter: this.#scenario.noJitter === true ? (): number => 0.5 : this.#wire.fraction,
       options: { ...options, ...(slots === true ? { slot: `slot-${worker}` } : {}) },
       crashed: (process, restartInMs) => {
         this.#alive.delete(process.pid);

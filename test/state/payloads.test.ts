@@ -123,16 +123,24 @@ describe('with a codec', () => {
     }
   });
 
-  it('its own CODEC_FAILED is handed on as it is', () => {
-    const own = new RecoveryError('CODEC_FAILED', 'the key is gone');
+  it('its own CODEC_FAILED keeps its words and facts, and tells the way', () => {
+    const own = new RecoveryError('CODEC_FAILED', 'the key is gone', { details: { keyId: 'k' } });
     const payloads = new Payloads(
       oddCodec(() => {
         throw own;
       }),
       'ns',
     );
-    expect(failureOf(() => payloads.open('~x', 't', 'input'))).toBe(own);
-    expect(failureOf(() => payloads.seal('1', 't', 'input'))).toBe(own);
+    const details = { keyId: 'k', taskId: 't', payload: 'input' };
+    const message = expect.stringContaining('the key is gone');
+    expect(failureOf(() => payloads.open('~x', 't', 'input'))).toMatchObject({
+      message,
+      details: { ...details, way: 'decode' },
+    });
+    expect(failureOf(() => payloads.seal('1', 't', 'input'))).toMatchObject({
+      message,
+      details: { ...details, way: 'encode' },
+    });
   });
 });
 

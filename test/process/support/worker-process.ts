@@ -3,7 +3,7 @@ import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
-import type { RecoveryOptions } from '../../../src/index.js';
+import type { RecoveryOptions, SignalOptions } from '../../../src/index.js';
 
 const PROGRAM = fileURLToPath(new URL('../../fixtures/recovery-worker.mjs', import.meta.url));
 const PATIENCE_MS = 30_000;
@@ -17,20 +17,30 @@ export interface Exit {
   readonly signal: string | null;
 }
 
-/** What a worker is told at start. */
-export interface WorkerConfig {
-  readonly storage: Readonly<Record<string, unknown>>;
-  readonly recovery: Readonly<Partial<Omit<RecoveryOptions, 'storage'>>>;
-  /** A file that gets every report, also those that a kill keeps from being heard. */
-  readonly journal?: string;
-  /** Its `job`s never end. */
-  readonly hold?: boolean;
+/** What makes a worker special. */
+export interface WorkerTraits {
+  /** Its `job`s never end, and its `together`s don't begin. */
+  readonly hold?: boolean | undefined;
   /** It kills itself with the acknowledgement of this many checkpoints of `steps`. */
   readonly dieAfter?: number | undefined;
   /** It kills itself when this many items of `map` have begun. */
   readonly dieAtItem?: number | undefined;
+  /** It calls `handleSignals`. */
+  readonly handleSignals?: SignalOptions | undefined;
+  /** It listens for SIGTERM itself, too, and only tells of it. */
+  readonly listens?: boolean | undefined;
   /** In front of `node`: a program that runs it, with its arguments. */
-  readonly under?: readonly string[];
+  readonly under?: readonly string[] | undefined;
+  /** Arguments of `node`. */
+  readonly nodeArgs?: readonly string[] | undefined;
+}
+
+/** What a worker is told at start. */
+interface WorkerConfig extends WorkerTraits {
+  readonly storage: Readonly<Record<string, unknown>>;
+  readonly recovery: Readonly<Partial<Omit<RecoveryOptions, 'storage'>>>;
+  /** A file that gets every report, also those that a kill keeps from being heard. */
+  readonly journal: string;
 }
 
 interface Waiter {
@@ -49,11 +59,11 @@ export class WorkerProcess {
   #calls = 0;
   #stderr = '';
 
-  constructor({ under = [], ...config }: WorkerConfig) {
+  constructor({ under = [], nodeArgs = [], ...config }: WorkerConfig) {
     const [execPath = process.execPath, ...before] = under;
     this.#child = fork(PROGRAM, [JSON.stringify(config)], {
       execPath,
-      execArgv: under.length === 0 ? [] : [...before, process.execPath],
+      execArgv: [...before, ...(under.length === 0 ? [] : [process.execPath]), ...nodeArgs],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     this.#child.stderr?.on('data', (bytes: Buffer) => (this.#stderr += bytes.toString()));
@@ -94,7 +104,8 @@ export class WorkerProcess {
   async call(name: string, ...args: readonly unknown[]): Promise<unknown> {
     this.#calls += 1;
     const n = this.#calls;
-    this.#child.send({ call: name, n, args });
+    // One that has ended is told of below.
+    this.#child.send({ call: name, n, args }, () => {});
     const { code, message, value } = await this.heard({ type: 'reply', n });
     if (typeof code === 'string')
       throw new WorkerCallError(typeof message === 'string' ? `${code}: ${message}` : code);

@@ -14,7 +14,7 @@ import { startRedis, waitFor } from '../../support/redis-server.js';
 import type { RedisServer } from '../../support/redis-server.js';
 import { storedEvents, violations } from './invariants.js';
 import { WorkerProcess, endWorkers } from './worker-process.js';
-import type { Report, WorkerConfig } from './worker-process.js';
+import type { Report, WorkerTraits } from './worker-process.js';
 
 export type Kind = 'sqlite' | 'redis';
 export const KINDS: readonly Kind[] = ['sqlite', 'redis'];
@@ -25,13 +25,8 @@ export const ROUNDS_TIMEOUT_MS: number = 60_000 + 4_000 * ROUNDS;
 /** More than one, so that what spans partitions is met. */
 const PARTITIONS = 3;
 
-type WorkerOptions = Partial<WorkerConfig['recovery']> & {
-  hold?: boolean;
-  dieAfter?: number;
-  dieAtItem?: number;
-  port?: number;
-  under?: string[];
-};
+/** Options of `createRecovery`, and what else is to be said of a worker; `port` leads it to Redis through a proxy. */
+type WorkerOptions = Partial<Omit<RecoveryOptions, 'storage'>> & WorkerTraits & { readonly port?: number };
 
 let shared: Promise<RedisServer> | null = null;
 let worlds: World[] = [];
@@ -85,25 +80,16 @@ export class World {
     return opened;
   }
 
-  /** A new worker process, ready. `port` leads it to Redis through a proxy. */
-  async worker({
-    hold = false,
-    dieAfter,
-    dieAtItem,
-    port,
-    under = [],
-    ...recovery
-  }: WorkerOptions = {}): Promise<WorkerProcess> {
+  /** A new worker process, ready. */
+  async worker(options: WorkerOptions = {}): Promise<WorkerProcess> {
+    const { port, hold, dieAfter, dieAtItem, handleSignals, listens, under, nodeArgs, ...recovery } = options;
     const redis = { port: port ?? this.#port };
-    const storage = this.#port === null ? { sqlite: this.#file } : { redis, partitions: PARTITIONS };
+    const traits = { hold, dieAfter, dieAtItem, handleSignals, listens, under, nodeArgs };
     const worker = new WorkerProcess({
-      storage,
+      ...traits,
+      storage: this.#port === null ? { sqlite: this.#file } : { redis, partitions: PARTITIONS },
       recovery: { namespace: this.namespace, ...recovery },
       journal: join(this.folder, 'journal'),
-      hold,
-      dieAfter,
-      dieAtItem,
-      under,
     });
     await worker.heard({ type: 'ready' });
     return worker;
