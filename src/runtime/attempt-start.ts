@@ -16,6 +16,8 @@ export interface AttemptStart {
   readonly userText: string | null;
   /** Attempts that ended with an error so far. */
   readonly errorCount: number;
+  /** The stored arguments; only for tasks whose failures are tracked as documents. */
+  readonly args: readonly unknown[] | null;
   /** How long earlier attempts ran, in ms. */
   readonly ranMs: number;
   /** The user's hook, its arguments filled in; null on a first attempt, which has nothing to discover. */

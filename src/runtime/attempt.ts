@@ -38,7 +38,6 @@ import {
   isUndecodable,
   leaseLost,
   leaseUncertain,
-  storedErrorOf,
 } from './task-errors.js';
 import { Watchdog } from './watchdog.js';
 
@@ -52,6 +51,9 @@ export class Attempt implements LeaseHolder {
   readonly gate: Gate;
   readonly userText: string | null;
   readonly errorCount: number;
+  readonly args: readonly unknown[] | null;
+  /** Monotonic time at which it began, in ms. */
+  readonly startedMs: number;
   /** Set when it ended with an error and is to be tried again: after how long, in ms. */
   retryInMs: number | null = null;
   readonly #engine: Engine;
@@ -76,6 +78,8 @@ export class Attempt implements LeaseHolder {
     this.#kept = start.kept;
     this.#discover = start.discover;
     this.errorCount = start.errorCount;
+    this.args = start.args;
+    this.startedMs = start.sentMs;
     this.#live = new LiveTask(start.live);
     const { leaseMs } = engine.settings;
     const { partition, fence, nonce, sentMs: renewedMs } = start;
@@ -205,7 +209,7 @@ export class Attempt implements LeaseHolder {
   /** Ends the task as failed, without its function. */
   fail(error: RecoveryError): Promise<never> {
     return this.#ended(async () => {
-      await this.#ending().fail(storedErrorOf(error, this.#engine.settings));
+      await this.#ending().fail(error);
       throw error;
     });
   }

@@ -6,7 +6,8 @@ import type { Head } from '../state/head.js';
 import { refusalError } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
 import { endBatch } from '../state/endings.js';
-import { claimBatch } from '../state/transitions.js';
+import { onceMore } from '../state/failures.js';
+import { claimBatch, retriedDocument } from '../state/transitions.js';
 import { Attempt } from './attempt.js';
 import { crashesOf } from './charges.js';
 import type { Engine, Handler } from './engine.js';
@@ -147,6 +148,7 @@ async function take(engine: Engine, handler: Handler, decided: Decided): Promise
   );
   const sentMs = clock.monotonicMs();
   if (!(await commitClaim(engine, partition, batch))) return null;
+  const again = retriedDocument({ head, cause: snapshot.cause });
   const live = {
     taskId,
     name,
@@ -158,9 +160,16 @@ async function take(engine: Engine, handler: Handler, decided: Decided): Promise
     eventSeq: head.eventSeq + batch.append.length,
     checkpointSeq: head.checkpointSeq,
     hasAutomatic: head.automatic !== null && plan.action !== 'restart',
+    failed: again === null ? head.failed : { ...again, failure: onceMore(again.failure) },
   };
   const afresh = snapshot.cause === 'retried';
-  const past = { errorCount: afresh ? 0 : errorCount, ranMs: afresh ? 0 : head.ranMs, userText };
+  const argsOf = handler.document === null ? null : args;
+  const past = {
+    errorCount: afresh ? 0 : errorCount,
+    ranMs: afresh ? 0 : head.ranMs,
+    userText,
+    args: argsOf,
+  };
   const pieces = { kept: head.pieces, discover: discoverWith(handler, args) };
   return new Attempt(engine, handler, { live, partition, fence, nonce, sentMs, resume, ...past, ...pieces });
 }

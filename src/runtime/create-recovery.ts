@@ -14,6 +14,7 @@ import { CheckpointStore } from '../state/checkpoint-store.js';
 import { CommitQueue } from '../state/commit-queue.js';
 import { followEvents } from '../state/event-log.js';
 import type { EventsOptions } from '../state/event-log.js';
+import { FailedDocumentsTracker } from '../state/failed-documents.js';
 import { Store } from '../state/store.js';
 import { TaskRegistry } from '../state/task-registry.js';
 import { Cleanups } from './cleanups.js';
@@ -75,6 +76,8 @@ export interface Recovery extends AsyncDisposable {
   /** One pass of recovery on demand. @throws `INVALID_OPTION`, `STORAGE_UNAVAILABLE`, `SHUT_DOWN` */
   readonly recover: (filter?: RecoverFilter) => Promise<RecoveryRun>;
   readonly tasks: TaskRegistry;
+  /** Documents whose tasks ended failed: tracked for tasks with a `document` option. */
+  readonly failures: FailedDocumentsTracker;
   readonly checkpoints: CheckpointStore;
   readonly planner: RecoveryPlanner;
   /** Hears events of this process; returns a function that ends it. What a listener throws is ignored. */
@@ -110,6 +113,7 @@ class Parts implements Engine {
   readonly store: Store;
   readonly queue: CommitQueue;
   readonly tasks: TaskRegistry;
+  readonly failures: FailedDocumentsTracker;
   readonly checkpoints: CheckpointStore;
   readonly planner: RecoveryPlanner;
   readonly emitter: Emitter;
@@ -139,7 +143,9 @@ class Parts implements Engine {
     this.store = new Store(options.storage, namespace, this.clock, callDeadlineMs(leaseMs), options.codec);
     this.store.firstLook = () => namespaceExists(this);
     this.queue = new CommitQueue(this.store);
-    this.tasks = new TaskRegistry(this.store, new TaskAdmin(this));
+    const admin = new TaskAdmin(this);
+    this.tasks = new TaskRegistry(this.store, admin);
+    this.failures = new FailedDocumentsTracker(this.store, admin);
     this.checkpoints = new CheckpointStore(this.store);
     this.planner = new RecoveryPlanner(options.strategies ?? defaultStrategies());
     this.emitter = new Emitter(() => this.store.estimatedNowMs(this.store.home));
@@ -254,6 +260,7 @@ export function recoveryOf(options: RecoveryOptions, table: ProcessTable): Recov
     planRecovery: runs.planRecovery,
     recover: runs.recover,
     tasks: parts.tasks,
+    failures: parts.failures,
     checkpoints: parts.checkpoints,
     planner: parts.planner,
     on: emitter.on,

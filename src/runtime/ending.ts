@@ -1,7 +1,6 @@
 /** The ends that an attempt can come to by its own owner's hand. Made when one comes: a running task needs none. */
 import type { RecoveryError } from '../errors.js';
 import { toJsonText } from '../domain/json.js';
-import type { StoredError } from '../domain/task.js';
 import type { Draft } from '../state/draft.js';
 import type { LiveTask, ResultText } from '../state/live-task.js';
 import type { RecordWriter } from '../state/record-writer.js';
@@ -9,6 +8,7 @@ import { localEvent } from '../state/task-events.js';
 import type { Fields } from '../storage/storage.js';
 import { backoffMs } from './charges.js';
 import type { Engine, Handler } from './engine.js';
+import { failureOf } from './failure-of.js';
 import { isFinal, storedErrorOf, unstorableError } from './task-errors.js';
 
 /** Bounds what is remembered; what is forgotten is tried once more. */
@@ -20,6 +20,10 @@ interface Past {
   readonly errorCount: number;
   /** How long it has run over all attempts, in ms; null where nobody asks. */
   readonly ranMs: number | null;
+  /** Its arguments, where its failures are tracked. */
+  readonly args: readonly unknown[] | null;
+  /** Monotonic time at which this attempt began, in ms. */
+  readonly startedMs: number;
 }
 
 export class Ending {
@@ -47,7 +51,8 @@ export class Ending {
       unstorable = unstorableError(this.#taskId, error);
       result = { kind: 'unstorable' };
     }
-    await this.#write((draft) => this.#live.complete(draft, result));
+    const ranMs = this.#engine.clock.monotonicMs() - this.#past.startedMs;
+    await this.#write((draft) => this.#live.complete(draft, result, ranMs));
     if (unstorable !== null) throw unstorable;
     return value;
   }
@@ -65,8 +70,16 @@ export class Ending {
     await this.release();
   }
 
-  async fail(error: StoredError): Promise<void> {
-    await this.#write((draft) => this.#live.fail(draft, error, this.#past.errorCount + 1));
+  async fail(thrown: unknown): Promise<void> {
+    const error = storedErrorOf(thrown, this.#engine.settings);
+    const known = this.#live.start.failed;
+    const failure = failureOf(this.#engine, this.#handler, this.#past.args, {
+      taskId: this.#taskId,
+      error,
+      thrown,
+      known,
+    });
+    await this.#write((draft) => this.#live.fail(draft, error, this.#past.errorCount + 1, failure));
     this.#engine.cleanups.run(this.#handler, this.#taskId, 'failed');
   }
 
@@ -79,7 +92,7 @@ export class Ending {
   /** Ends it without its function: no other try while that may still be at work. */
   halt(status: 'failed' | 'cancelled' | null, reason: unknown): Promise<void> {
     if (status === 'cancelled') return this.cancel(reason);
-    return this.fail(storedErrorOf(reason, this.#engine.settings));
+    return this.fail(reason);
   }
 
   /** After how long it is tried again, in ms; null: it has failed for good. */
@@ -87,7 +100,7 @@ export class Ending {
     const error = storedErrorOf(thrown, this.#engine.settings);
     const count = this.#past.errorCount + 1;
     if (isFinal(thrown) || count >= this.#handler.maxAttempts) {
-      await this.fail(error);
+      await this.fail(thrown);
       return null;
     }
     const delayMs = backoffMs(this.#engine, count);

@@ -13,6 +13,9 @@ import {
 import type { Check } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
 import type { PayloadCodec } from '../domain/codec.js';
+import type { Categorizer } from '../domain/error-category.js';
+import { isDocumentConfig } from './document-options.js';
+import type { DocumentRecoveryConfig } from './document-options.js';
 import { KEPT_CRASHES } from '../domain/task.js';
 import type { CrashBudget, RecoveryStrategy, StoredError } from '../domain/task.js';
 import { messageOf } from '../errors.js';
@@ -76,6 +79,8 @@ export interface RecoveryOptions {
    * @example redact: ({ name, message, code }) => ({ name, message: message.replace(/\d{12,}/g, '***'), code })
    */
   readonly redact?: (error: StoredError) => StoredError;
+  /** Retries of failed documents; without it failures are tracked, and retried only when you say so. */
+  readonly documents?: DocumentRecoveryConfig;
   /** Your own health checks for the first phase of start: what throws, or takes over 5 s, fails it. */
   readonly checks?: Readonly<Record<string, () => unknown>>;
   /** Events that cost a write of their own and are therefore off by default. */
@@ -100,6 +105,7 @@ export interface Settings {
   readonly checkpointEvents: boolean;
   readonly itemEvents: boolean;
   readonly redact: ((error: StoredError) => StoredError) | null;
+  readonly categorize: Categorizer | null;
 }
 
 const MIB = 1024 * 1024;
@@ -167,6 +173,7 @@ const RECOVERY_CHECKS = {
   maxCrashes: isBudget,
   limits: isLimits,
   codec: hasMethods('encode', 'decode'),
+  documents: isDocumentConfig,
   redact: isFunction,
   checks: areChecks,
   optionalEvents: listOf(oneOf('checkpoint_created', 'item_completed')),
@@ -202,5 +209,6 @@ export function settingsOf(options: RecoveryOptions): Settings {
     checkpointEvents: options.optionalEvents?.includes('checkpoint_created') ?? false,
     itemEvents: options.optionalEvents?.includes('item_completed') ?? false,
     redact: options.redact ?? null,
+    categorize: options.documents?.categorize ?? null,
   };
 }

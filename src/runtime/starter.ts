@@ -56,6 +56,7 @@ const FIRST_ATTEMPT = {
   eventSeq: 1,
   checkpointSeq: 0,
   hasAutomatic: false,
+  failed: null,
 } as const;
 const NO_STEPS: KeptPieces['steps'] = new Map();
 const NO_MAPS: KeptPieces['maps'] = new Map();
@@ -198,6 +199,7 @@ export class Starter {
       kept: { origin: fence, steps: NO_STEPS, maps: NO_MAPS },
       userText,
       errorCount: 0,
+      args: handler.document === null ? null : args,
       ranMs: 0,
       discover: null,
     });

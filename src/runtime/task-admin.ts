@@ -1,7 +1,7 @@
 /** What operators do to single tasks: cancel and requeue. Nobody but its owner writes the head of a running task. */
-import { RecoveryError } from '../errors.js';
+import { isRecoveryError, RecoveryError } from '../errors.js';
 import { checkId } from '../domain/ids.js';
-import type { StoredError } from '../domain/task.js';
+import type { StoredError, TaskRecord } from '../domain/task.js';
 import { cancelField, controlBatch, decodeControl } from '../state/control.js';
 import type { Control } from '../state/control.js';
 import { decodeHead } from '../state/head.js';
@@ -10,7 +10,7 @@ import { keys } from '../state/keys.js';
 import { refusalError } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
 import type { CancelOutcome, TaskCommands } from '../state/task-registry.js';
-import { endBatch, requeueBatch } from '../state/endings.js';
+import { endBatch, forgetBatch, requeueBatch } from '../state/endings.js';
 import type { Batch } from '../storage/storage.js';
 import type { Engine } from './engine.js';
 import { notAfter } from './engine.js';
@@ -55,17 +55,33 @@ export class TaskAdmin implements TaskCommands {
       const { head } = await this.#find(taskId);
       const { status } = head.task;
       if (status === 'completed' || status === 'processing' || status === 'pending') {
-        throw new RecoveryError(
-          'WRONG_STATE',
-          `Task "${taskId}" is ${status}; only tasks that were given up, failed, cancelled or wait can be requeued.`,
-          { details: { taskId, status } },
-        );
+        const advice = 'only tasks that were given up, failed, cancelled or wait can be requeued';
+        throw wrongState(head.task, advice);
       }
       const { nonce, notAfter: until } = this.#stamp(taskId);
       if (!(await this.#commit(taskId, requeueBatch(head, nonce, until)))) continue;
       this.#wake(taskId);
       this.#engine.kick();
       return;
+    }
+    throw changing(taskId);
+  }
+
+  /** Forgets a failure; false when there is none. A task that is being retried right now is left to its end. */
+  async remove(taskId: string): Promise<boolean> {
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const head = await this.#find(taskId).then(
+        (found) => found.head,
+        (error: unknown) => {
+          if (isRecoveryError(error, 'TASK_NOT_FOUND')) return null;
+          throw error;
+        },
+      );
+      if (!head?.failed) return false;
+      if (!ENDED.has(head.task.status))
+        throw wrongState(head.task, 'its failure is removed when it completes');
+      const { nonce, notAfter: until } = this.#stamp(taskId);
+      if (await this.#commit(taskId, forgetBatch(head, head.failed.failure, nonce, until))) return true;
     }
     throw changing(taskId);
   }
@@ -113,6 +129,12 @@ export class TaskAdmin implements TaskCommands {
     for (const event of batch.append ?? []) emitter.emit(localEvent(event, nowMs));
     return true;
   }
+}
+
+function wrongState({ taskId, status }: TaskRecord, advice: string): RecoveryError {
+  return new RecoveryError('WRONG_STATE', `Task "${taskId}" is ${status}; ${advice}.`, {
+    details: { taskId, status },
+  });
 }
 
 function changing(taskId: string): RecoveryError {

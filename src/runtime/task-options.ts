@@ -21,6 +21,13 @@ export interface Migrated {
   readonly databaseState?: unknown;
 }
 
+/** What a task is called as a failed document. */
+export interface DocumentOf {
+  readonly path: string;
+  readonly query: string | null;
+  readonly metadata: unknown;
+}
+
 /** Why a `cleanup` hook is called. */
 export type CleanupReason = 'failed' | 'cancelled' | 'dead_letter';
 
@@ -86,6 +93,13 @@ export interface TaskOptions<A extends unknown[], R = unknown> {
    */
   readonly cleanup?: (snapshot: TaskSnapshot, reason: CleanupReason, ...args: A) => unknown;
   /**
+   * The path, URL or name of the document that the task is about. With it a task that ends failed is tracked as a failed
+   * document: grouped, counted, and retried by `recovery.documents`.
+   */
+  readonly document?: (...args: A) => string;
+  /** The query that asked for the document; failures are counted by its pattern. */
+  readonly query?: (...args: A) => string;
+  /**
    * Attempts that may end with an error before the task counts as failed, 1 to 1,000. With more than one the task waits
    * between them, 1 s at first and twice as long each time, up to 5 min, plus up to half of that as jitter; callers
    * wait with it. Crashes don't count, nor does what no retry can mend (`UNRECOVERABLE`, `INPUT_INVALID`). Default 1.
@@ -127,6 +141,8 @@ const TASK_CHECKS = {
   validate: isFunction,
   discover: isFunction,
   cleanup: isFunction,
+  document: isFunction,
+  query: isFunction,
   maxAttempts: number(1, 1_000),
   maxCrashes: isBudget,
   maxDurationMs: number(1, 520 * WEEK_MS),

@@ -104,7 +104,7 @@ function handlerOf<A extends unknown[], R, D>(
   fn: TaskFunction<A, R, D>,
   options: AnyTaskOptions<A, R>,
 ): Handler {
-  const { name, discover, cleanup, userContext } = options;
+  const { name, discover, cleanup, userContext, document, query } = options;
   return {
     name,
     priority: options.priority ?? 0,
@@ -118,6 +118,14 @@ function handlerOf<A extends unknown[], R, D>(
     migrate: options.migrate ?? null,
     onVersionMismatch: options.onVersionMismatch ?? 'restart',
     input: options.input ?? null,
+    document:
+      document === undefined
+        ? null
+        : (args) => ({
+            path: document(...(args as A)),
+            query: query === undefined ? null : query(...(args as A)),
+            metadata: null,
+          }),
     maxAttempts: options.maxAttempts ?? 1,
     maxDurationMs: options.maxDurationMs ?? null,
     maxSilenceMs: options.maxSilenceMs ?? null,

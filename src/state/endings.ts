@@ -2,6 +2,7 @@
 import type { CrashEvidence, StoredError } from '../domain/task.js';
 import type { Batch, Fields } from '../storage/storage.js';
 import { exhausted, forgotten, requeued } from './failures.js';
+import type { Failure } from './failures.js';
 import type { Head } from './head.js';
 import { indexes, keys, priorityBase } from './keys.js';
 import { eventFields } from './task-events.js';
@@ -65,12 +66,25 @@ export function endBatch(head: Head, ending: Ending): Batch & { append: Fields[]
   };
 }
 
+/** Forgets what a task is known for as a failed document; the task itself stays as it is. */
+export function forgetBatch(head: Head, failure: Failure, nonce: string, notAfter: number): Batch {
+  const { taskId, fence } = head.task;
+  const { head: fields, index } = forgotten(taskId, failure);
+  return {
+    guard: { key: keys.head(taskId), expect: head.token, next: makeToken(fence, nonce, 0) },
+    notAfter,
+    remove: [keys.failure(taskId)],
+    set: [{ key: keys.head(taskId), fields }],
+    index,
+  };
+}
+
 /** Puts a task that was given up, or that waits, into the recovery queue afresh: due now, all its budgets whole. */
 export function requeueBatch(head: Head, nonce: string, notAfter: number): Batch & { append: Fields[] } {
   const { taskId, name, attempt, priority, fence, status, crashes } = head.task;
   const seq = head.eventSeq + 1;
   const queue = { index: indexes.inState('orphaned', name), id: taskId };
-  const change = head.failed && requeued(taskId, head.failed.failure);
+  const change = head.failed && requeued(taskId, head.failed);
   return {
     guard: { key: keys.head(taskId), expect: head.token, next: makeToken(fence, nonce, 0) },
     notAfter,

@@ -44,12 +44,18 @@ export const WAVES = 8;
 export const failureIndexes = {
   /** All failures, by when they failed first. */
   all: 'failures',
+  /** Of those, the ones that are not given up, likewise. */
+  open: 'failures:open',
+  /** And the ones that are, by when they were. */
+  dead: 'failures:dead',
   /** Those with a value of a facet, by when they failed first. */
   by: (facet: Facet, value: string): string => `failures:${facet}:${value}`,
   /** The values of a facet, by when they were seen last. */
   values: (facet: Facet): string => `failures:${facet}s`,
   /** Those that wait for this retry, by their last attempt. */
-  waiting: (retryCount: number, wave: number): string => `failures:retry:${retryCount}:${wave}`,
+  waiting: (place: string): string => `failures:retry:${place}`,
+  /** The places of {@link waiting} that were ever used, as `retries:wave`. */
+  waitingPlaces: 'failures:retries',
 } as const;
 
 /** The wave of a document's retry: always the same one, and another one for the next retry. */
@@ -57,9 +63,14 @@ export function waveOf(taskId: string, retryCount: number): number {
   return hashOf(`${retryCount}:${taskId}`) % WAVES;
 }
 
-function waitingOf(taskId: string, { retryCount }: Failure): string {
+/** Where it waits for its next retry. */
+function placeOf(taskId: string, { retryCount }: Failure): string {
   const count = Math.min(retryCount, MOST_RETRIES);
-  return failureIndexes.waiting(count, waveOf(taskId, count));
+  return `${count}:${waveOf(taskId, count)}`;
+}
+
+function waitingOf(taskId: string, failure: Failure): string {
+  return failureIndexes.waiting(placeOf(taskId, failure));
 }
 
 function facetsOf({ fingerprint, category, worker, queryPattern }: Failure): [Facet, string][] {
@@ -75,9 +86,10 @@ type IndexChange = NonNullable<Batch['index']>[number];
 
 /** Index entries that say of a failure what it is. */
 function entriesOf(taskId: string, failure: Failure, score: number | FromNow | null): IndexChange[] {
-  return [failureIndexes.all, ...facetsOf(failure).map(([facet, value]) => failureIndexes.by(facet, value))].map(
-    (index) => ({ index, id: taskId, score }),
-  );
+  return [
+    failureIndexes.all,
+    ...facetsOf(failure).map(([facet, value]) => failureIndexes.by(facet, value)),
+  ].map((index) => ({ index, id: taskId, score }));
 }
 
 /** What a change of a failure adds to the batch that makes it. */
@@ -109,35 +121,56 @@ export function failed(taskId: string, before: KnownFailure | null, failure: Fai
     score: now,
   }));
   return {
-    head: { [FAILURE_FIELD]: JSON.stringify(failure), ...(before === null ? { [FAILED_AT_FIELD]: now } : {}) },
+    head: {
+      [FAILURE_FIELD]: JSON.stringify(failure),
+      ...(before === null ? { [FAILED_AT_FIELD]: now } : {}),
+    },
     index: [
       ...gone.filter(({ index }) => !stays.has(index)),
       ...entries,
       ...seen,
+      { index: failureIndexes.waitingPlaces, id: placeOf(taskId, failure), score: now },
       { index: waitingOf(taskId, failure), id: taskId, score: now },
+      { index: failureIndexes.open, id: taskId, score: before?.failedAtMs ?? now },
     ],
   };
 }
 
+/** A failure with one retry more. */
+export function onceMore(failure: Failure): Failure {
+  return { ...failure, retryCount: failure.retryCount + 1, attempts: failure.attempts + 1 };
+}
+
 /** A failed task is taken up once more: that attempt counts from here on, whatever becomes of it. */
-export function retried(taskId: string, failure: Failure): FailureChange {
-  const next = { ...failure, retryCount: failure.retryCount + 1, attempts: failure.attempts + 1 };
+export function retried(taskId: string, { failure, failedAtMs }: KnownFailure): FailureChange {
   return {
-    head: { [FAILURE_FIELD]: JSON.stringify(next) },
-    index: [{ index: waitingOf(taskId, failure), id: taskId, score: null }],
+    head: { [FAILURE_FIELD]: JSON.stringify(onceMore(failure)) },
+    index: [...awake(taskId, failure), { index: failureIndexes.open, id: taskId, score: failedAtMs }],
   };
+}
+
+/** It waits for nothing, and is not given up. */
+function awake(taskId: string, failure: Failure): IndexChange[] {
+  return [
+    { index: waitingOf(taskId, failure), id: taskId, score: null },
+    { index: failureIndexes.dead, id: taskId, score: null },
+  ];
 }
 
 /** Its tries are used up: it is a failure still, and waits for nothing. */
 export function exhausted(taskId: string, failure: Failure): IndexChange[] {
-  return [{ index: waitingOf(taskId, failure), id: taskId, score: null }];
+  return [
+    { index: waitingOf(taskId, failure), id: taskId, score: null },
+    { index: failureIndexes.open, id: taskId, score: null },
+    { index: failureIndexes.dead, id: taskId, score: { fromNow: 0 } },
+  ];
 }
 
 /** It has all its retries again. */
-export function requeued(taskId: string, failure: Failure): FailureChange {
+export function requeued(taskId: string, { failure, failedAtMs }: KnownFailure): FailureChange {
   return {
     head: { [FAILURE_FIELD]: JSON.stringify({ ...failure, retryCount: 0 }) },
-    index: exhausted(taskId, failure),
+    index: [...awake(taskId, failure), { index: failureIndexes.open, id: taskId, score: failedAtMs }],
   };
 }
 
@@ -145,7 +178,11 @@ export function requeued(taskId: string, failure: Failure): FailureChange {
 export function forgotten(taskId: string, failure: Failure): FailureChange {
   return {
     head: { [FAILURE_FIELD]: '', [FAILED_AT_FIELD]: '' },
-    index: [...entriesOf(taskId, failure, null), ...exhausted(taskId, failure)],
+    index: [
+      ...entriesOf(taskId, failure, null),
+      ...awake(taskId, failure),
+      { index: failureIndexes.open, id: taskId, score: null },
+    ],
   };
 }
 
@@ -153,7 +190,8 @@ export function forgotten(taskId: string, failure: Failure): FailureChange {
 export function decodeFailure(value: unknown): Failure | null {
   if (!isObject(value)) return null;
   const { retryCount, attempts, fingerprint, category, worker, queryPattern, version } = value;
-  if (typeof retryCount !== 'number' || typeof fingerprint !== 'string' || typeof category !== 'string') return null;
+  if (typeof retryCount !== 'number' || typeof fingerprint !== 'string' || typeof category !== 'string')
+    return null;
   return {
     retryCount,
     attempts: typeof attempts === 'number' ? attempts : retryCount,

@@ -5,9 +5,10 @@ import type { Fields } from '../storage/storage.js';
 import { encodeCheckpoint } from './checkpoint-store.js';
 import type { CheckpointText } from './checkpoint-store.js';
 import type { Draft } from './draft.js';
-import { failed, forgotten } from './failures.js';
-import type { Failure, KnownFailure } from './failures.js';
+import type { KnownFailure } from './failures.js';
 import { INLINE_CHARACTERS, REACHED_PREFIX } from './head.js';
+import { countRecovered, forgetFailure, keepFailure } from './live-failure.js';
+import type { NewFailure } from './live-failure.js';
 import { indexes, keys, priorityBase } from './keys.js';
 import {
   bucketOf,
@@ -36,13 +37,6 @@ export interface LiveTaskStart {
   readonly hasAutomatic: boolean;
   /** What it is known for as a failed document; null when it is none. */
   readonly failed: KnownFailure | null;
-}
-
-/** What is to be kept of a failure. */
-export interface NewFailure {
-  readonly failure: Failure;
-  /** JSON text of its details, as it is to be stored. */
-  readonly details: string;
 }
 
 /** A result on its way to the storage. */
@@ -174,11 +168,8 @@ export class LiveTask {
 
   complete(draft: Draft, result: ResultText, ranForMs: number): Fields[] {
     const { taskId } = this.start;
-    this.#forgive(draft);
-    if (this.start.failed !== null) {
-      draft.increment(keys.failureCounts, 'succeeded', 1);
-      draft.increment(keys.failureCounts, 'durationMs', Math.round(ranForMs));
-    }
+    forgetFailure(draft, this.start);
+    if (this.start.failed !== null) countRecovered(draft, ranForMs);
     const fields: Record<string, string> = { progress: '100' };
     if (result.kind !== 'text') fields['resultKind'] = result.kind;
     else if (result.text.length <= INLINE_CHARACTERS) {
@@ -193,12 +184,12 @@ export class LiveTask {
 
   fail(draft: Draft, error: StoredError, errorCount: number, failure: NewFailure | null): Fields[] {
     const fields = { error: JSON.stringify(error), errors: String(errorCount) };
-    if (failure !== null) this.#failed(draft, failure);
+    if (failure !== null) keepFailure(draft, this.start, failure);
     return this.#end(draft, 'failed', fields, ['task_failed', 'recovery_failed'], errorDetails(error));
   }
 
   cancel(draft: Draft, error: StoredError): Fields[] {
-    this.#forgive(draft);
+    forgetFailure(draft, this.start);
     return this.#end(draft, 'cancelled', { error: JSON.stringify(error) }, ['task_cancelled', null], {
       reason: error.message,
     });
@@ -268,26 +259,6 @@ export class LiveTask {
     this.#head(draft, { status, endedAt: { fromNow: 0 }, ...fields });
     const events = this.start.recovered && recovered !== null ? [recovered, always] : [always];
     return events.map((type) => this.event(draft, type, details));
-  }
-
-  /** A failed document is kept for another try. */
-  #failed(draft: Draft, { failure, details }: NewFailure): void {
-    const { taskId, failed: before } = this.start;
-    const { head, index } = failed(taskId, before, failure);
-    this.#head(draft, head);
-    for (const entry of index) draft.index(entry.index, entry.id, entry.score);
-    draft.set(keys.failure(taskId), { data: details, at: { fromNow: 0 } });
-    if (before !== null) draft.increment(keys.failureCounts, 'failed', 1);
-  }
-
-  /** It is no failed document any more. */
-  #forgive(draft: Draft): void {
-    const { taskId, failed: before } = this.start;
-    if (before === null) return;
-    const { head, index } = forgotten(taskId, before.failure);
-    this.#head(draft, head);
-    for (const entry of index) draft.index(entry.index, entry.id, entry.score);
-    draft.remove(keys.failure(taskId));
   }
 
   #leave(draft: Draft): void {

@@ -6,6 +6,7 @@ import { KEPT_CRASHES } from '../domain/task.js';
 import type { CrashEvidence, OrphanCause, Plan } from '../domain/task.js';
 import type { Batch, Fields } from '../storage/storage.js';
 import { retried } from './failures.js';
+import type { KnownFailure } from './failures.js';
 import type { Head } from './head.js';
 import { INLINE_CHARACTERS } from './head.js';
 import { indexes, keys, priorityBase } from './keys.js';
@@ -153,8 +154,14 @@ export interface Claim {
   readonly resumePercent: number;
 }
 
+/** What a failed document is known for that is retried with this claim; null for all other claims. */
+export function retriedDocument({ head, cause }: Pick<Claim, 'head' | 'cause'>): KnownFailure | null {
+  return cause === 'retried' ? head.failed : null;
+}
+
 function claimFields(claim: Claim, holder: Holder, eventSeq: number): Fields {
   const { head, cause, plan } = claim;
+  const document = retriedDocument(claim);
   const restart = plan.action === 'restart';
   return {
     status: 'processing',
@@ -171,9 +178,7 @@ function claimFields(claim: Claim, holder: Holder, eventSeq: number): Fields {
     // Called again after it failed, it has all its tries again.
     ...(cause === 'retried' ? { errors: '0', ranMs: '0' } : {}),
     ...(head.task.error === null ? {} : { error: '' }),
-    ...(cause === 'retried' && head.failed !== null
-      ? retried(head.task.taskId, head.failed.failure).head
-      : {}),
+    ...(document === null ? {} : retried(head.task.taskId, document).head),
     ...(restart ? { progress: '0', checkpointBase: String(head.checkpointSeq), auto: '' } : {}),
   };
 }
@@ -184,6 +189,7 @@ export function claimBatch(claim: Claim, holder: Holder): Batch & { append: Fiel
   const { taskId, name, attempt } = head.task;
   const subject = { taskId, name, attempt: attempt + 1, recovered: true };
   const restart = plan.action === 'restart';
+  const document = retriedDocument(claim);
   const append = [
     eventFields('recovery_started', subject, head.eventSeq + 1, {
       cause,
@@ -214,9 +220,7 @@ export function claimBatch(claim: Claim, holder: Holder): Batch & { append: Fiel
       ...replaced(leave(head), held(holder, name, taskId)),
       ...(document === null ? [] : retried(taskId, document).index),
     ],
-    ...(document === null
-      ? {}
-      : { increment: [{ key: keys.failureCounts, field: 'attempts', by: 1 }] }),
+    ...(document === null ? {} : { increment: [{ key: keys.failureCounts, field: 'attempts', by: 1 }] }),
     append,
   };
 }

@@ -1,0 +1,108 @@
+/** What is kept of a task that ended failed, where its failures are tracked as documents. */
+import { categoryOf } from '../domain/error-category.js';
+import { fingerprintOf, normalizedMessage, topUserFrame } from '../domain/fingerprint.js';
+import { toJsonText } from '../domain/json.js';
+import type { StoredError } from '../domain/task.js';
+import { kindOf } from '../errors.js';
+import { log } from '../log.js';
+import type { Failure, FailureDetails, KnownFailure } from '../state/failures.js';
+import type { NewFailure } from '../state/live-failure.js';
+import type { Engine, Handler } from './engine.js';
+import type { DocumentOf } from './task-options.js';
+import { textOf } from './task-errors.js';
+
+/** A task that has failed. */
+interface Failed {
+  readonly taskId: string;
+  /** As it is stored, after the censor. */
+  readonly error: StoredError;
+  readonly thrown: unknown;
+  readonly known: KnownFailure | null;
+}
+
+const LONGEST_PATH = 4_096;
+const LONGEST_LABEL = 128;
+
+/** Null for tasks whose failures are not tracked. */
+export function failureOf(
+  engine: Engine,
+  handler: Handler,
+  args: readonly unknown[] | null,
+  failed: Failed,
+): NewFailure | null {
+  if (handler.document === null && failed.known === null) return null;
+  return failureFrom(engine, failed, documentOf(handler, args, failed.taskId), handler.version);
+}
+
+/** The failure of a document, however it was heard of. */
+export function failureFrom(
+  engine: Engine,
+  { taskId, error, thrown, known }: Failed,
+  { path, query, metadata }: DocumentOf,
+  version: string,
+): NewFailure {
+  const frame = frameOf(thrown);
+  const before = known?.failure;
+  const failure: Failure = {
+    retryCount: before?.retryCount ?? 0,
+    attempts: before?.attempts ?? 0,
+    fingerprint: fingerprintOf({ ...error, frame }),
+    category: categorized(engine, error),
+    worker: engine.settings.slot ?? engine.worker.identity.host,
+    queryPattern: query === null ? null : label(normalizedMessage(query)),
+    version,
+  };
+  const details: FailureDetails = { documentPath: path, query, error, frame, metadata };
+  const { limits } = engine.settings;
+  const text = toJsonText(details, { what: `the failure of "${taskId}"`, maxBytes: limits.inputBytes });
+  return { failure, details: engine.store.payloads.seal(text, taskId, 'failure') };
+}
+
+function label(text: string): string {
+  return text.slice(0, LONGEST_LABEL).toWellFormed();
+}
+
+/** The users' own categories first; one that throws or answers nonsense leaves it to ours. */
+function categorized({ settings }: Engine, error: StoredError): string {
+  try {
+    const own: unknown = settings.categorize?.(error);
+    if (typeof own === 'string' && own !== '') return label(own);
+    // An async one by mistake: what it rejects with must not end the process.
+    Promise.resolve(own).catch(() => {});
+  } catch (thrown) {
+    log.recovery('the categorizer failed: %s', kindOf(thrown));
+  }
+  return categoryOf(error);
+}
+
+/** What it is called; its id when nobody can say. */
+function documentOf(handler: Handler, args: readonly unknown[] | null, taskId: string): DocumentOf {
+  try {
+    const { path, query, metadata } = handler.document?.(args ?? []) ?? {
+      path: taskId,
+      query: null,
+      metadata: null,
+    };
+    if (typeof path === 'string' && (query === null || typeof query === 'string')) {
+      const cut = (text: string): string => text.slice(0, LONGEST_PATH).toWellFormed();
+      return { path: cut(path), query: query === null ? null : cut(query), metadata };
+    }
+  } catch (thrown) {
+    log.recovery('document() of %s failed: %s', handler.name, kindOf(thrown));
+  }
+  return { path: taskId, query: null, metadata: null };
+}
+
+function frameOf(thrown: unknown): string | null {
+  try {
+    const stack: unknown = thrown instanceof Error ? thrown.stack : undefined;
+    return typeof stack === 'string' ? topUserFrame(stack) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** A label as it may stand in an index. */
+export function labelOf(text: unknown): string {
+  return label(textOf(text));
+}

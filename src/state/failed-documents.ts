@@ -1,0 +1,242 @@
+import { isRecoveryError, RecoveryError } from '../errors.js';
+import { checkOptions, isObject } from '../domain/check-options.js';
+import type { FailedDocumentRecord, FailureGroup } from '../domain/failed-document.js';
+import { checkId } from '../domain/ids.js';
+import { fromJsonText } from '../domain/json.js';
+import type { StoredRecord } from '../storage/storage.js';
+import {
+  boundsOf,
+  decodeCursor,
+  encodeCursor,
+  FILTER_CHECKS,
+  fits,
+  indexOf,
+  LIST_CHECKS,
+} from './failure-filter.js';
+import type {
+  FailureCommands,
+  FailureFilter,
+  FailureListOptions,
+  FailurePage,
+  Position,
+} from './failure-filter.js';
+import { failureIndexes } from './failures.js';
+import type { Facet } from './failures.js';
+import { decodeHead } from './head.js';
+import { keys } from './keys.js';
+import type { Store } from './store.js';
+
+/** Records read at a time. */
+const PAGE = 200;
+
+/**
+ * Tracks documents whose tasks ended failed: tasks with a `document` option come in by themselves, and leave when they
+ * complete. Reads indexes, never all records.
+ */
+export class FailedDocumentsTracker {
+  readonly #store: Store;
+  readonly #commands: FailureCommands;
+
+  constructor(store: Store, commands: FailureCommands) {
+    this.#store = store;
+    this.#commands = commands;
+  }
+
+  /**
+   * One failed document, or null.
+   * @throws `INVALID_ID`, `CORRUPT_RECORD`, `CODEC_FAILED`, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`
+   */
+  readonly get = async (taskId: string): Promise<FailedDocumentRecord | null> => {
+    checkId('The task id', taskId);
+    await this.#store.look();
+    const wanted = [keys.head(taskId), keys.failure(taskId)];
+    const { records, nowMs } = await this.#store.read(this.#store.partitionOf(taskId), wanted);
+    return this.#decode(taskId, records[0] ?? null, records[1] ?? null, nowMs);
+  };
+
+  /**
+   * A page of failed documents, those that failed first at the front; a partition after the other. Ones that can't be
+   * read are left out.
+   * @throws `INVALID_OPTION`, `INVALID_VALUE` for a foreign cursor, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`
+   * @example const { documents } = await recovery.failures.list({ category: 'network' });
+   */
+  readonly list = async (options: FailureListOptions = {}): Promise<FailurePage> => {
+    checkOptions('failures.list', options, LIST_CHECKS, []);
+    await this.#store.look();
+    const limit = options.limit ?? 100;
+    const documents: FailedDocumentRecord[] = [];
+    for await (const { record, position } of this.#walk(options, options.after)) {
+      documents.push(record);
+      if (documents.length < limit) continue;
+      return { documents, next: encodeCursor(position) };
+    }
+    return { documents, next: null };
+  };
+
+  /**
+   * How many failed documents there are, dead letters included. One of `category`, `fingerprint` and `worker`, with or
+   * without ages, is counted by an index; more are looked through.
+   * @throws `INVALID_OPTION`, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`
+   */
+  readonly count = async (filter: FailureFilter = {}): Promise<number> => {
+    checkOptions('failures.count', filter, FILTER_CHECKS, []);
+    await this.#store.look();
+    const { name, category, fingerprint, worker } = filter;
+    const facets = [category, fingerprint, worker].filter((value) => value !== undefined);
+    if (name === undefined && facets.length < 2) return this.#store.count(indexOf(filter), boundsOf(filter));
+    let count = 0;
+    for await (const _ of this.#walk(filter)) count += 1;
+    return count;
+  };
+
+  /**
+   * Failures by reason, the largest group first.
+   * @throws `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`
+   * @example for (const { count, errorMessage } of await recovery.failures.groups()) console.log(count, errorMessage);
+   */
+  readonly groups = async (): Promise<FailureGroup[]> => {
+    await this.#store.look();
+    const groups: FailureGroup[] = [];
+    for (const [fingerprint, count] of await this.countBy('fingerprint')) {
+      const newest = await this.#newest(fingerprint);
+      if (newest === null) continue;
+      const { category, errorName, errorMessage, frame, taskId: newestTaskId } = newest;
+      groups.push({ fingerprint, count, category, errorName, errorMessage, frame, newestTaskId });
+    }
+    return groups.toSorted((a, b) => b.count - a.count);
+  };
+
+  /**
+   * Forgets a failure; the task itself stays as it is. False when there is none.
+   * @throws `INVALID_ID`, `CORRUPT_RECORD`, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`
+   */
+  readonly remove = (taskId: string): Promise<boolean> => this.#commands.remove(taskId);
+
+  /** As `tasks.requeue`: it runs again at once, with all its retries. @throws as `tasks.requeue` does */
+  readonly requeue = (taskId: string): Promise<void> => this.#commands.requeue(taskId);
+
+  /** How many failures there are with each value of a facet that has any. */
+  async countBy(facet: Facet): Promise<Map<string, number>> {
+    const values = new Set<string>();
+    for (const partition of this.#store.partitions) {
+      for await (const page of this.#store.pages(partition, failureIndexes.values(facet))) {
+        for (const { id } of page.entries) values.add(id);
+      }
+    }
+    const counts = new Map<string, number>();
+    for (const value of values) {
+      const count = await this.#store.count(failureIndexes.by(facet, value));
+      if (count > 0) counts.set(value, count);
+    }
+    return counts;
+  }
+
+  async #newest(fingerprint: string): Promise<FailedDocumentRecord | null> {
+    let newest: FailedDocumentRecord | null = null;
+    for (const partition of this.#store.partitions) {
+      const query = { limit: 1, reverse: true };
+      const { entries } = await this.#store.range(
+        partition,
+        failureIndexes.by('fingerprint', fingerprint),
+        query,
+      );
+      const [record = null] = await this.#read(
+        partition,
+        entries.map(({ id }) => id),
+      );
+      if (record !== null && record.failedAtMs > (newest?.failedAtMs ?? -1)) newest = record;
+    }
+    return newest;
+  }
+
+  async *#walk(
+    filter: FailureFilter,
+    cursor?: string,
+  ): AsyncGenerator<{ record: FailedDocumentRecord; position: Position }> {
+    const { partitions } = this.#store;
+    const start = cursor === undefined ? null : decodeCursor(cursor, partitions.length);
+    for (const [partition, name] of partitions.entries()) {
+      if (start !== null && partition < start.partition) continue;
+      const after = start?.partition === partition ? { after: start } : {};
+      const pages = this.#store.pages(name, indexOf(filter), { ...boundsOf(filter), ...after });
+      for await (const { entries } of pages) {
+        for (let from = 0; from < entries.length; from += PAGE) {
+          const page = entries.slice(from, from + PAGE);
+          const records = await this.#read(
+            name,
+            page.map(({ id }) => id),
+          );
+          for (const [at, { id, score }] of page.entries()) {
+            const record = records[at] ?? null;
+            if (record !== null && fits(record, filter)) yield { record, position: { partition, score, id } };
+          }
+        }
+      }
+    }
+  }
+
+  async #read(partition: string, ids: readonly string[]): Promise<(FailedDocumentRecord | null)[]> {
+    if (ids.length === 0) return [];
+    try {
+      const wanted = ids.flatMap((id) => [keys.head(id), keys.failure(id)]);
+      const { records, nowMs } = await this.#store.read(partition, wanted);
+      return ids.map((id, at) => {
+        const [head = null, details = null] = records.slice(2 * at);
+        try {
+          return this.#decode(id, head, details, nowMs);
+        } catch {
+          return null;
+        }
+      });
+    } catch (error) {
+      // A key of another type fails the whole read: then one by one.
+      if (!isRecoveryError(error, 'CORRUPT_RECORD') && !isRecoveryError(error, 'STORAGE_REFUSED'))
+        throw error;
+      if (ids.length === 1) return [null];
+      return (await Promise.all(ids.map((id) => this.#read(partition, [id])))).flat();
+    }
+  }
+
+  #decode(
+    taskId: string,
+    record: StoredRecord | null,
+    details: StoredRecord | null,
+    nowMs: number,
+  ): FailedDocumentRecord | null {
+    if (record === null) return null;
+    const { task, failed } = decodeHead(taskId, record);
+    if (failed === null) return null;
+    const text = details?.get('data');
+    if (text === undefined) {
+      throw new RecoveryError('CORRUPT_RECORD', `What is kept of the failure of "${taskId}" is gone.`);
+    }
+    const value = fromJsonText(this.#store.payloads.open(text, taskId, 'failure'), 'a failure');
+    const { documentPath, query, error, frame, metadata }: Record<string, unknown> = isObject(value)
+      ? value
+      : {};
+    const { name, message, code }: Record<string, unknown> = isObject(error) ? error : {};
+    const { failure, failedAtMs } = failed;
+    const words = (part: unknown): string | null => (typeof part === 'string' ? part : null);
+    return {
+      taskId,
+      name: task.name,
+      documentPath: words(documentPath) ?? taskId,
+      query: words(query),
+      status: task.status,
+      errorName: words(name) ?? 'Error',
+      errorMessage: words(message) ?? '',
+      errorCode: words(code),
+      category: failure.category,
+      fingerprint: failure.fingerprint,
+      frame: words(frame),
+      failedAtMs,
+      lastAttemptAtMs: Number(details?.get('at') ?? failedAtMs),
+      ageMs: Math.max(0, nowMs - failedAtMs),
+      retryCount: failure.retryCount,
+      recoveryAttempts: failure.attempts,
+      workerId: failure.worker,
+      version: failure.version,
+      metadata: metadata ?? null,
+    };
+  }
+}

@@ -1,0 +1,102 @@
+/** What is asked of the failed documents: filters, pages, and the index that answers best. */
+import { RecoveryError } from '../errors.js';
+import { number } from '../domain/check-options.js';
+import type { Check, OptionChecks } from '../domain/check-options.js';
+import type { FailedDocumentRecord } from '../domain/failed-document.js';
+import { failureIndexes } from './failures.js';
+
+/** What to list or count. */
+export interface FailureFilter {
+  readonly category?: string;
+  readonly fingerprint?: string;
+  readonly worker?: string;
+  /** The name of the task. */
+  readonly name?: string;
+  /** Failed first at least so long ago, in ms. */
+  readonly minAgeMs?: number;
+  /** Failed first at most so long ago, in ms. */
+  readonly maxAgeMs?: number;
+}
+
+/** A filter, and which page. */
+export interface FailureListOptions extends FailureFilter {
+  /** `next` of the page before. */
+  readonly after?: string;
+  /** Records a page, 1 to 1,000. Default 100. */
+  readonly limit?: number;
+}
+
+/** A page of failed documents; `next` is null on the last one. */
+export interface FailurePage {
+  readonly documents: readonly FailedDocumentRecord[];
+  readonly next: string | null;
+}
+
+/** What changes single failures; made by the runtime. */
+export interface FailureCommands {
+  remove(taskId: string): Promise<boolean>;
+  requeue(taskId: string): Promise<void>;
+}
+
+const isText: Check = (value) => (typeof value === 'string' ? null : 'must be a text');
+const YEARS_MS = 10 * 366 * 86_400_000;
+export const FILTER_CHECKS: OptionChecks = {
+  category: isText,
+  fingerprint: isText,
+  worker: isText,
+  name: isText,
+  minAgeMs: number(0, YEARS_MS, false),
+  maxAgeMs: number(0, YEARS_MS, false),
+};
+export const LIST_CHECKS: OptionChecks = { ...FILTER_CHECKS, after: isText, limit: number(1, 1_000) };
+/** Where a list goes on. */
+export interface Position {
+  readonly partition: number;
+  readonly score: number;
+  readonly id: string;
+}
+
+export function decodeCursor(text: string, partitions: number): Position {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(text, 'base64url').toString());
+    const [partition, score, id]: unknown[] = Array.isArray(value) ? value : [];
+    const known = typeof partition === 'number' && partition >= 0 && partition < partitions;
+    if (known && typeof score === 'number' && typeof id === 'string') return { partition, score, id };
+  } catch {
+    // Answered below.
+  }
+  throw new RecoveryError('INVALID_VALUE', 'This is no cursor of this list of failures. Start without one.');
+}
+
+export function encodeCursor({ partition, score, id }: Position): string {
+  return Buffer.from(JSON.stringify([partition, score, id])).toString('base64url');
+}
+
+/** The index with the fewest entries that a filter allows, as far as that is known without looking. */
+export function indexOf({ fingerprint, category, worker }: FailureFilter): string {
+  if (fingerprint !== undefined) return failureIndexes.by('fingerprint', fingerprint);
+  if (worker !== undefined) return failureIndexes.by('worker', worker);
+  if (category !== undefined) return failureIndexes.by('category', category);
+  return failureIndexes.all;
+}
+
+export function boundsOf({ minAgeMs, maxAgeMs }: FailureFilter): {
+  from?: { fromNow: number };
+  to?: { fromNow: number };
+} {
+  return {
+    ...(maxAgeMs === undefined ? {} : { from: { fromNow: -Math.ceil(maxAgeMs) } }),
+    ...(minAgeMs === undefined ? {} : { to: { fromNow: -Math.floor(minAgeMs) } }),
+  };
+}
+
+export function fits(record: FailedDocumentRecord, filter: FailureFilter): boolean {
+  const same = (wanted: string | undefined, found: string): boolean =>
+    wanted === undefined || wanted === found;
+  return (
+    same(filter.category, record.category) &&
+    same(filter.fingerprint, record.fingerprint) &&
+    same(filter.worker, record.workerId) &&
+    same(filter.name, record.name)
+  );
+}
