@@ -80,7 +80,7 @@ export {
 export type { StrategyOptions } from './recovery/strategies.js';
 export { createRecovery } from './runtime/create-recovery.js';
 export type { Recovery, ShutdownOptions } from './runtime/create-recovery.js';
-export type { CheckpointInput, MapItems, RecoveryContext } from './runtime/context.js';
+export type { CheckpointInput, MapItems, RecoveryContext, RunStep } from './runtime/context.js';
 export type { FailedItem } from './runtime/item-keys.js';
 export type { ItemContext, MapCount, MapOptions, MapOutcome } from './runtime/items.js';
 export type { StepOptions, StepVerdict } from './runtime/steps.js';

@@ -158,6 +158,7 @@ async function take(engine: Engine, handler: Handler, decided: Decided): Promise
     eventSeq: head.eventSeq + batch.append.length,
     checkpointSeq: head.checkpointSeq,
     hasAutomatic: head.automatic !== null && plan.action !== 'restart',
+    crashed: snapshot.crashes.length > 0,
   };
   const afresh = snapshot.cause === 'retried';
   const past = { errorCount: afresh ? 0 : errorCount, ranMs: afresh ? 0 : head.ranMs, userText };

@@ -9,10 +9,8 @@ import { localEvent } from '../state/task-events.js';
 import type { Fields } from '../storage/storage.js';
 import { backoffMs } from './charges.js';
 import type { Engine, Handler } from './engine.js';
+import { leaveToOthers } from './engine.js';
 import { isFinal, storedErrorOf, unstorableError } from './task-errors.js';
-
-/** Bounds what is remembered; what is forgotten is tried once more. */
-const MOST_UNDECODABLE = 10_000;
 
 /** What came before the end. */
 interface Past {
@@ -58,10 +56,7 @@ export class Ending {
 
   /** Gives back a task that this process can't read, and does not take it up by itself again. */
   async leaveToOthers(): Promise<void> {
-    const { undecodable, emitter } = this.#engine;
-    if (undecodable.size >= MOST_UNDECODABLE) undecodable.clear();
-    undecodable.add(this.#taskId);
-    emitter.alert('codec_failed', { task_id: this.#taskId, name: this.#handler.name });
+    leaveToOthers(this.#engine, this.#taskId, this.#handler.name);
     await this.release();
   }
 

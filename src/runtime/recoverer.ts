@@ -13,6 +13,7 @@ import { deferred } from './deferred.js';
 import { isWanted } from './discovery.js';
 import type { Discovery, PassFilter } from './discovery.js';
 import type { Engine, Handler } from './engine.js';
+import { leaveToOthers } from './engine.js';
 import type { OwnFlight } from './flights.js';
 import { readHeads } from './orphans.js';
 import { queueOrder } from './recovery-queue.js';
@@ -21,6 +22,7 @@ import { outcomeOf } from './report.js';
 import type { ReportBuilder } from './report.js';
 import type { Slots } from './slots.js';
 import type { Starter } from './starter.js';
+import { isUndecodable } from './task-errors.js';
 
 type Running = Extract<ClaimResult, { kind: 'started' }>;
 
@@ -192,6 +194,7 @@ export class Recoverer {
       return await this.#claim(handler, head, own, report, leave);
     } catch (error) {
       own.lost();
+      if (isUndecodable(error)) leaveToOthers(this.#engine, taskId, name);
       // Not for a refused write: a claim writes to what all tasks share, and that is not this task's fault.
       if (!isRecoveryError(error, 'CORRUPT_RECORD')) throw error;
       await this.#discovery.quarantine(taskId, name, null, error.message);

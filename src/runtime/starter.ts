@@ -56,6 +56,7 @@ const FIRST_ATTEMPT = {
   eventSeq: 1,
   checkpointSeq: 0,
   hasAutomatic: false,
+  crashed: false,
 } as const;
 const NO_STEPS: KeptPieces['steps'] = new Map();
 const NO_MAPS: KeptPieces['maps'] = new Map();

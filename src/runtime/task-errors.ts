@@ -91,7 +91,8 @@ export function isFinal(thrown: unknown): boolean {
   if (isRecoveryError(thrown, 'TASK_TIMED_OUT')) return thrown.details['limit'] === 'maxDurationMs';
   // A schema that threw has not judged the input.
   if (isRecoveryError(thrown, 'INPUT_INVALID')) return thrown.details['threw'] !== true;
-  return isRecoveryError(thrown, 'UNRECOVERABLE');
+  // What could not be kept once won't be the next time, and a later attempt goes on without it.
+  return isRecoveryError(thrown, 'UNRECOVERABLE') || isRecoveryError(thrown, 'STEP_RESULT_NOT_STORABLE');
 }
 
 /** This process lacks what it takes to read something of the task: another one may have it. */
@@ -156,7 +157,10 @@ export function gaveUpError(
   reason?: string,
 ): RecoveryError {
   const { taskId, error, crashedAtMs } = task;
-  const why = reason ?? error?.message ?? 'no reason was kept';
+  const kept = reason ?? error?.message ?? 'no reason was kept.';
   const what = code === 'TASK_DEAD_LETTER' ? 'was given up' : 'was cancelled';
-  return new RecoveryError(code, `Task "${taskId}" ${what}: ${why}`, { details: { taskId, crashedAtMs } });
+  // What is kept of a cancellation is a whole sentence already.
+  const why = kept.startsWith('Task "') ? kept : `Task "${taskId}" ${what}: ${kept}`;
+  const advice = 'recovery.tasks.requeue makes it go on.';
+  return new RecoveryError(code, `${why} ${advice}`, { details: { taskId, crashedAtMs } });
 }

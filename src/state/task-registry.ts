@@ -196,14 +196,15 @@ export class TaskRegistry {
     };
   };
 
-  /** The task names that the namespace has seen. */
-  async names(): Promise<string[]> {
+  /** The task names that the namespace has seen. @throws `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE` */
+  readonly names = async (): Promise<string[]> => {
+    await this.#store.look();
     const names: string[] = [];
     for await (const page of this.#store.pages(this.#store.home, indexes.names)) {
       for (const { id } of page.entries) names.push(id);
     }
     return names;
-  }
+  };
 
   async #places({ name, status }: ListOptions): Promise<Place[]> {
     const names = name === undefined ? await this.names() : [name];

@@ -211,13 +211,16 @@ describe('what an error means for its task', () => {
     ['TASK_DEAD_LETTER', 'was given up'],
     ['TASK_CANCELLED', 'was cancelled'],
   ] as const)('%s tells why: as it is told, as it is stored, or not at all', (code, what) => {
+    const advice = 'recovery.tasks.requeue makes it go on.';
     const task = { ...taskAt(0), crashedAtMs: [5] };
     const stored = { ...task, error: { name: 'E', message: 'stored', code: null } };
-    expect(gaveUpError(code, stored, 'told').message).toBe(`Task "t" ${what}: told`);
-    expect(gaveUpError(code, stored).message).toBe(`Task "t" ${what}: stored`);
+    expect(gaveUpError(code, stored, 'told').message).toBe(`Task "t" ${what}: told ${advice}`);
+    expect(gaveUpError(code, stored).message).toBe(`Task "t" ${what}: stored ${advice}`);
+    const whole = { ...stored, error: { ...stored.error, message: 'Task "t" was cancelled: x.' } };
+    expect(gaveUpError(code, whole).message).toBe(`Task "t" was cancelled: x. ${advice}`);
     expect(gaveUpError(code, task)).toMatchObject({
       code,
-      message: `Task "t" ${what}: no reason was kept`,
+      message: `Task "t" ${what}: no reason was kept. ${advice}`,
       details: { taskId: 't', crashedAtMs: [5] },
     });
   });

@@ -39,6 +39,7 @@ async function taskWith(count: number, version = '1') {
     eventSeq: 1,
     checkpointSeq: 0,
     hasAutomatic: false,
+    crashed: false,
   });
   let sequence = 0;
   const write = async (change: (draft: Draft) => void): Promise<void> => {
