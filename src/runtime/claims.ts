@@ -2,7 +2,9 @@
 import type { OrphanCause, Plan } from '../domain/task.js';
 import { RecoveryError } from '../errors.js';
 import { isSuspect, recentCrashes } from '../recovery/strategies.js';
+import { decodeControl } from '../state/control.js';
 import type { Head } from '../state/head.js';
+import { keys } from '../state/keys.js';
 import { refusalError } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
 import { endBatch } from '../state/endings.js';
@@ -94,19 +96,30 @@ async function decide(
   const { crashes, crashBudget, nowMs } = found.snapshot;
   const suspect = isSuspect(recentCrashes(crashes, crashBudget, nowMs));
   const decided: Decided = { found, plan, args, userText, suspect };
-  if (suspect) turn.leave ??= await engine.suspects.turn(taskId, crashes);
+  if (suspect) {
+    if (turn.leave === null) {
+      turn.leave = await engine.suspects.turn(taskId, crashes);
+      // That may have taken long.
+      if (await isCancelled(engine, head)) return decide(engine, handler, head, cause, ownerSuspects, turn);
+    }
+  } else if (crashes.length > 0) turn.leave = await engine.suspects.besides();
   const attempt = await take(engine, handler, decided);
   if (attempt === null) return LOST;
   tellOdds(engine, found, plan);
   const result = execute(engine, handler, attempt, { found, plan, args });
-  if (suspect && turn.leave !== null) {
-    engine.suspects.watch(attempt, result, crashes.at(-1)?.ranMs ?? 0, turn.leave);
-    turn.leave = null;
-  }
+  const { leave } = turn;
+  turn.leave = null;
+  if (leave !== null && suspect) engine.suspects.watch(attempt, result, crashes.at(-1)?.ranMs ?? 0, leave);
+  else if (leave !== null) result.then(leave, leave);
   return { kind: 'started', plan, attempt, result, inputText };
 }
 
 const LOST: ClaimResult = { kind: 'lost' };
+
+async function isCancelled({ store }: Engine, { task: { taskId } }: Head): Promise<boolean> {
+  const { records } = await store.read(store.partitionOf(taskId), [keys.control(taskId)]);
+  return decodeControl(records[0]).cancel !== null;
+}
 
 /** What is odd about what was found, but keeps nobody from going on. */
 function tellOdds({ emitter }: Engine, { head, checkpoints, snapshot }: Found, plan: Plan): void {

@@ -2,7 +2,9 @@
 import type { RecoveryError } from '../errors.js';
 import { toJsonText } from '../domain/json.js';
 import type { StoredError } from '../domain/task.js';
+import { decodeControl } from '../state/control.js';
 import type { Draft } from '../state/draft.js';
+import { keys } from '../state/keys.js';
 import type { LiveTask, ResultText } from '../state/live-task.js';
 import type { RecordWriter } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
@@ -10,7 +12,7 @@ import type { Fields } from '../storage/storage.js';
 import { backoffMs } from './charges.js';
 import type { Engine, Handler } from './engine.js';
 import { leaveToOthers } from './engine.js';
-import { isFinal, storedErrorOf, unstorableError } from './task-errors.js';
+import { cancelledError, isFinal, storedErrorOf, unstorableError } from './task-errors.js';
 
 /** What came before the end. */
 interface Past {
@@ -85,9 +87,21 @@ export class Ending {
       await this.fail(error);
       return null;
     }
+    // Asked for while it ran, and not heard of yet: it must not wait for its next try.
+    const asked = await this.#cancelReason();
+    if (asked !== null) {
+      await this.cancel(cancelledError(this.#taskId, asked));
+      return null;
+    }
     const delayMs = backoffMs(this.#engine, count);
     await this.#write((draft) => this.#live.retry(draft, error, count, delayMs, this.#past.ranMs));
     return delayMs;
+  }
+
+  async #cancelReason(): Promise<string | null> {
+    const { store } = this.#engine;
+    const { records } = await store.read(this.#writer.partition, [keys.control(this.#taskId)]);
+    return decodeControl(records[0]).cancel;
   }
 
   get #taskId(): string {

@@ -173,7 +173,7 @@ export class MapRun<T, R> {
     } catch (thrown) {
       // A lease that was lost, a shutdown, a storage that is away: none is the item's failure.
       this.#world.assertUsable();
-      if (isNotItsFault(thrown)) throw thrown;
+      if (isNotItsFault(thrown, null)) throw thrown;
       const error = this.#world.errorOf(thrown);
       this.#slots[index] = { state: 'failed', error };
       this.#failed += 1;

@@ -116,12 +116,9 @@ export class Recoverer {
       pass.report.deferred(1);
       return;
     }
-    await pass.slots.acquire();
-    await this.#recover(queued, pass, () => {}, leave).finally(() => {
-      pass.slots.release();
-      // Given back long ago, unless there was nothing to run.
-      leave();
-    });
+    // Given back long ago, unless there was nothing to run.
+    if (this.#engine.closing === null) await this.#recover(queued, pass, () => {}, leave);
+    leave();
   }
 
   async #recover(
@@ -142,7 +139,9 @@ export class Recoverer {
         () => report.add({ ...told, items: attempt.items, outcome: 'completed' }),
         (thrown: unknown) => {
           const outcome =
-            attempt.retryInMs === null ? outcomeOf(thrown) : { ...outcomeOf(thrown), ...DEFERRED };
+            attempt.retryInMs === null
+              ? outcomeOf(thrown, this.#engine.closing)
+              : { ...outcomeOf(thrown, this.#engine.closing), ...DEFERRED };
           report.add({ ...told, items: attempt.items, ...outcome });
         },
       );
@@ -194,7 +193,7 @@ export class Recoverer {
       return await this.#claim(handler, head, own, report, leave);
     } catch (error) {
       own.lost();
-      if (isUndecodable(error)) leaveToOthers(this.#engine, taskId, name);
+      if (isUndecodable(error, taskId)) leaveToOthers(this.#engine, taskId, name);
       // Not for a refused write: a claim writes to what all tasks share, and that is not this task's fault.
       if (!isRecoveryError(error, 'CORRUPT_RECORD')) throw error;
       await this.#discovery.quarantine(taskId, name, null, error.message);

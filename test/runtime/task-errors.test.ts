@@ -186,7 +186,7 @@ describe('what an error means for its task', () => {
     ['STORAGE_READONLY', false, true],
     ['STORAGE_REFUSED', false, false],
   ])('%s: no other try helps: %s; not its fault: %s', (code, final, innocent) => {
-    expect([isFinal(coded(code)), isNotItsFault(coded(code))]).toEqual([final, innocent]);
+    expect([isFinal(coded(code)), isNotItsFault(coded(code), coded('SHUT_DOWN'))]).toEqual([final, innocent]);
   });
 
   it('time over for good is final, a silence is not', () => {
@@ -195,7 +195,7 @@ describe('what an error means for its task', () => {
   });
 
   it.each([new Error('x'), 'x', null, undefined])('%s is neither', (thrown) => {
-    expect([isFinal(thrown), isNotItsFault(thrown)]).toEqual([false, false]);
+    expect([isFinal(thrown), isNotItsFault(thrown, null)]).toEqual([false, false]);
   });
 
   it('a cancellation has its reason, if there is one', () => {
