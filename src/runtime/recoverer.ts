@@ -162,9 +162,10 @@ export class Recoverer {
 
   async #start(
     { partition, taskId, name, score }: Queued,
-    { report, suspects }: Pass,
+    pass: Pass,
     leave: (() => void) | null,
   ): Promise<Running | null> {
+    const { report, suspects } = pass;
     const { flights, handlers, store } = this.#engine;
     const handler = handlers.get(name);
     if (handler === undefined || flights.has(taskId)) return null;
@@ -190,7 +191,7 @@ export class Recoverer {
           suspects.push({ queued: { partition, taskId, name, score }, crashes });
         return null;
       }
-      return await this.#claim(handler, head, own, report, leave);
+      return await this.#claim(handler, head, own, pass, leave);
     } catch (error) {
       own.lost();
       if (isUndecodable(error, taskId)) leaveToOthers(this.#engine, taskId, name);
@@ -205,7 +206,7 @@ export class Recoverer {
     handler: Handler,
     head: Head,
     own: OwnFlight,
-    report: ReportBuilder,
+    { report, slots }: Pass,
     leave: (() => void) | null,
   ): Promise<Running | null> {
     const { taskId, name, items, orphanCause } = head.task;
@@ -219,7 +220,8 @@ export class Recoverer {
       return null;
     }
     own.flight.inputText = claimed.inputText;
-    own.won(this.#starter.follow(handler, taskId, claimed));
+    // One that had its turn as a suspect has no slot, and its next tries have none either.
+    own.won(this.#starter.follow(handler, taskId, claimed, leave === null ? slots : null));
     report.started();
     return claimed;
   }

@@ -7,6 +7,7 @@
 import type { CrashEvidence } from '../domain/task.js';
 import type { Attempt } from './attempt.js';
 import type { Engine } from './engine.js';
+import { once } from './deferred.js';
 import { currentTask } from './task-context.js';
 
 /** How many suspects with this history may run together; null: it has not been on trial yet. */
@@ -173,12 +174,3 @@ export class SuspectLane {
 }
 
 function ignore(): void {}
-
-function once(fn: () => void): () => void {
-  let done = false;
-  return () => {
-    if (done) return;
-    done = true;
-    fn();
-  };
-}
