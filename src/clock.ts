@@ -1,3 +1,5 @@
+import { AsyncResource } from 'node:async_hooks';
+
 /**
  * All time in the library comes from a Clock, so that the whole runtime can run under a virtual one.
  * Leases are judged by the storage's own clock; this one measures waiting and silence in this process.
@@ -13,6 +15,12 @@ export interface Clock {
   defer(fn: () => void): void;
 }
 
+/**
+ * Timers belong to nobody: without this they would run in the async context of whoever happened to set them, keep it
+ * alive, and show its task to hooks and listeners of others.
+ */
+const root = new AsyncResource('rekindle');
+
 const LONGEST_TIMER_MS = 2_147_483_647;
 
 /** The machine's clocks and timers. Timers do not keep the process alive unless asked to. */
@@ -20,12 +28,17 @@ export const systemClock: Clock = {
   wallMs: () => Date.now(),
   monotonicMs: () => performance.now(),
   schedule(delayMs, fn, keepAlive = false) {
-    const timer = setTimeout(fn, Math.min(Math.max(0, delayMs), LONGEST_TIMER_MS));
+    const timer = root.runInAsyncScope(
+      setTimeout,
+      null,
+      fn,
+      Math.min(Math.max(0, delayMs), LONGEST_TIMER_MS),
+    );
     if (!keepAlive) timer.unref();
     return () => clearTimeout(timer);
   },
   defer(fn) {
-    setImmediate(fn);
+    root.runInAsyncScope(setImmediate, null, fn);
   },
 };
 

@@ -59,8 +59,11 @@ export type {
   StoredRecord,
   Value,
 } from './storage/storage.js';
+export type { FailedDocumentRecord, FailureGroup } from './domain/failed-document.js';
 export type { CheckpointStore } from './state/checkpoint-store.js';
 export type { EventsOptions } from './state/event-log.js';
+export type { FailedDocumentsTracker } from './state/failed-documents.js';
+export type { FailureFilter, FailureListOptions, FailurePage } from './state/failure-filter.js';
 export type {
   CancelOutcome,
   ListOptions,
@@ -80,7 +83,7 @@ export {
 export type { StrategyOptions } from './recovery/strategies.js';
 export { createRecovery } from './runtime/create-recovery.js';
 export type { Recovery, ShutdownOptions } from './runtime/create-recovery.js';
-export type { CheckpointInput, MapItems, RecoveryContext } from './runtime/context.js';
+export type { CheckpointInput, MapItems, RecoveryContext, RunStep } from './runtime/context.js';
 export type { FailedItem } from './runtime/item-keys.js';
 export type { ItemContext, MapCount, MapOptions, MapOutcome } from './runtime/items.js';
 export type { StepOptions, StepVerdict } from './runtime/steps.js';

@@ -45,6 +45,16 @@ function pathOf({ path = [] }: SchemaIssue): string {
   return parts.length === 0 ? 'the input' : parts.join('.');
 }
 
+/** What a schema complains about; foreign code, so whatever it is. */
+function issuesOf(given: unknown): { path: string; message: string }[] {
+  try {
+    if (!Array.isArray(given)) return [];
+    return given.map((issue: SchemaIssue) => ({ path: pathOf(issue), message: messageOf(issue.message) }));
+  } catch (thrown) {
+    return [{ path: 'the input', message: `its issues can't be read: ${messageOf(thrown)}` }];
+  }
+}
+
 /** The parsed input. @throws `INPUT_INVALID` naming what is wrong, by path */
 export async function parseInput(schema: StandardSchema, taskName: string, input: unknown): Promise<unknown> {
   let result: SchemaResult<unknown>;
@@ -61,7 +71,7 @@ export async function parseInput(schema: StandardSchema, taskName: string, input
     throw new RecoveryError('INPUT_INVALID', `The input schema of "${taskName}" gave no answer.`);
   }
   if (result.issues === undefined) return result.value;
-  const issues = result.issues.map((issue) => ({ path: pathOf(issue), message: issue.message }));
+  const issues = issuesOf(result.issues);
   const named = issues.slice(0, NAMED).map(({ path, message }) => `${path}: ${message}`);
   const more = issues.length > NAMED ? `; and ${issues.length - NAMED} more` : '';
   throw new RecoveryError(

@@ -76,7 +76,7 @@ export function crashBudget(): RecoveryStrategy {
       return {
         action: 'dead_letter',
         reason:
-          `It crashed ${recent.length} times within ${hours} h; the budget is ${count}.` +
+          `It crashed ${recent.length === 1 ? 'once' : `${recent.length} times`} within ${hours} h; the budget is ${count}.` +
           (step === null ? '' : ` The last step it reported was "${step}".`),
         evidence: { crashes: recent.map(evidenceOf), count, windowMs },
       };

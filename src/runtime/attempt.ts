@@ -23,7 +23,7 @@ import type { RecoveryContext } from './context.js';
 import type { Engine, Handler } from './engine.js';
 import { Ending } from './ending.js';
 import { shutDownError } from './engine.js';
-import { Gate } from './gate.js';
+import { Gate, graceOf } from './gate.js';
 import { HeadOwner } from './head-owner.js';
 import { Journal } from './journal.js';
 import type { LeaseHolder } from './lease-keeper.js';
@@ -40,9 +40,6 @@ import {
   leaseUncertain,
 } from './task-errors.js';
 import { Watchdog } from './watchdog.js';
-
-/** How long a function that is told to end for good may ignore it, in ms; a third of the lease if that is shorter. */
-const GRACE_MS = 5_000;
 
 export class Attempt implements LeaseHolder {
   readonly taskId: string;
@@ -132,6 +129,7 @@ export class Attempt implements LeaseHolder {
     this.gate.lost = true;
     this.gate.stopWith(reason);
     this.#writer.kill(reason);
+    graceOf(this.#engine, () => void this.#leaveDeaf(reason));
     this.#watchdog?.stop();
     this.#engine.leases.delete(this);
     this.#engine.worker.mayHoldLost = true;
@@ -151,8 +149,7 @@ export class Attempt implements LeaseHolder {
     if (this.gate.stop !== null || this.gate.closed) return;
     this.gate.halted = status;
     this.gate.stopWith(reason);
-    const graceMs = Math.min(GRACE_MS, this.#engine.settings.leaseMs / 3);
-    this.#engine.clock.schedule(graceMs, () => void this.#fence(reason));
+    graceOf(this.#engine, () => void this.#leaveDeaf(reason));
   }
 
   /** The control record, as it was seen with a renewal. */
@@ -272,8 +269,8 @@ export class Attempt implements LeaseHolder {
     try {
       if (this.gate.halted === 'cancelled') await ending.cancel(this.gate.stop);
       else if (this.gate.halted === 'failed') this.retryInMs = await ending.failOrRetry(this.gate.stop);
-      else if (stopped !== null || isNotItsFault(thrown)) await ending.release();
-      else if (isUndecodable(thrown)) await ending.leaveToOthers();
+      else if (stopped !== null || isNotItsFault(thrown, this.#engine.closing)) await ending.release();
+      else if (isUndecodable(thrown, this.taskId)) await ending.leaveToOthers();
       else this.retryInMs = await ending.failOrRetry(thrown);
       return stopped ?? thrown;
     } catch (error) {
@@ -282,17 +279,18 @@ export class Attempt implements LeaseHolder {
     }
   }
 
-  /** The function has not ended in time: its task ends without it, and it can write no more. */
-  async #fence(reason: RecoveryError): Promise<void> {
-    if (this.gate.closed || this.gate.lost) return;
+  /** The function has not ended in time: its task ends without it, and whoever waits for it is let go. */
+  async #leaveDeaf(reason: RecoveryError): Promise<void> {
+    if (this.gate.closed) return;
     this.#engine.emitter.alert('signal_ignored', { task_id: this.taskId, name: this.#handler.name });
     try {
-      await this.#ended(() => this.#ending().halt(this.gate.halted, reason));
-      this.abandon(reason);
+      if (!this.gate.lost) await this.#ended(() => this.#ending().halt(this.gate.halted, reason));
+      this.abandon(this.gate.stop ?? reason);
     } catch (error) {
       log.task('the end of %s could not be written: %s', this.taskId, kindOf(error));
       this.abandon(error);
     }
+    if (this.gate.stop?.code === 'LEASE_UNCERTAIN') this.#engine.kick();
   }
 
   #ending(): Ending {

@@ -1,7 +1,7 @@
 /**
  * Which takeovers count as a crash of the task. Not those of tasks that were given back or taken back by their own
  * process; nor a claim for which no user code was let run; nor a lease that ran out while this process could not reach
- * the storage either; nor the death of a process that was trying suspects out, for those that are none.
+ * the storage either; nor the death of a process that was trying suspects out, for those that have never crashed.
  */
 import type { CrashEvidence, OrphanCause } from '../domain/task.js';
 import { isSpent, recentCrashes } from '../recovery/strategies.js';
@@ -45,12 +45,12 @@ export function crashesOf(
   if (task.status !== 'processing' || !CRASHES.has(cause)) return before;
   if (task.attempt > 1 && began !== task.attempt) return before;
   if (cause === 'lease_over' && sawOutage(engine, head)) return before;
-  if (ownerSuspects > 0 && !suspect) return before;
+  if (ownerSuspects > 0 && !suspect && before.length === 0) return before;
   const atMs = engine.store.estimatedNowMs(engine.store.partitionOf(task.taskId));
   const { owner, fence, attempt, progressPercent } = task;
   const step = task.step ?? task.description;
   const ranMs = Math.max(0, atMs - claimedAtMs);
-  const suspects = suspect && ownerSuspects > 0 ? ownerSuspects : null;
+  const suspects = ownerSuspects > 0 ? ownerSuspects : null;
   return [...before, { atMs, owner, fence, attempt, cause, step, progressPercent, ranMs, suspects }];
 }
 

@@ -2,7 +2,9 @@
 import type { OrphanCause, Plan } from '../domain/task.js';
 import { RecoveryError } from '../errors.js';
 import { isSuspect, recentCrashes } from '../recovery/strategies.js';
+import { decodeControl } from '../state/control.js';
 import type { Head } from '../state/head.js';
+import { keys } from '../state/keys.js';
 import { refusalError } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
 import { endBatch } from '../state/endings.js';
@@ -95,19 +97,30 @@ async function decide(
   const { crashes, crashBudget, nowMs } = found.snapshot;
   const suspect = isSuspect(recentCrashes(crashes, crashBudget, nowMs));
   const decided: Decided = { found, plan, args, userText, suspect };
-  if (suspect) turn.leave ??= await engine.suspects.turn(taskId, crashes);
+  if (suspect) {
+    if (turn.leave === null) {
+      turn.leave = await engine.suspects.turn(taskId, crashes);
+      // That may have taken long.
+      if (await isCancelled(engine, head)) return decide(engine, handler, head, cause, ownerSuspects, turn);
+    }
+  } else if (crashes.length > 0) turn.leave = await engine.suspects.besides();
   const attempt = await take(engine, handler, decided);
   if (attempt === null) return LOST;
   tellOdds(engine, found, plan);
   const result = execute(engine, handler, attempt, { found, plan, args });
-  if (suspect && turn.leave !== null) {
-    engine.suspects.watch(attempt, result, crashes.at(-1)?.ranMs ?? 0, turn.leave);
-    turn.leave = null;
-  }
+  const { leave } = turn;
+  turn.leave = null;
+  if (leave !== null && suspect) engine.suspects.watch(attempt, result, crashes.at(-1)?.ranMs ?? 0, leave);
+  else if (leave !== null) result.then(leave, leave);
   return { kind: 'started', plan, attempt, result, inputText };
 }
 
 const LOST: ClaimResult = { kind: 'lost' };
+
+async function isCancelled({ store }: Engine, { task: { taskId } }: Head): Promise<boolean> {
+  const { records } = await store.read(store.partitionOf(taskId), [keys.control(taskId)]);
+  return decodeControl(records[0]).cancel !== null;
+}
 
 /** What is odd about what was found, but keeps nobody from going on. */
 function tellOdds({ emitter }: Engine, { head, checkpoints, snapshot }: Found, plan: Plan): void {
@@ -124,7 +137,7 @@ function tellOdds({ emitter }: Engine, { head, checkpoints, snapshot }: Found, p
 async function take(engine: Engine, handler: Handler, decided: Decided): Promise<Attempt | null> {
   const { found, plan, args, userText, suspect } = decided;
   const { head, snapshot } = found;
-  const { taskId, name, priority, attempt, errorCount } = head.task;
+  const { taskId, name, priority, attempt } = head.task;
   const { settings, worker, clock, random } = engine;
   const partition = engine.store.partitionOf(taskId);
   const fence = nextFence(engine, head);
@@ -161,17 +174,17 @@ async function take(engine: Engine, handler: Handler, decided: Decided): Promise
     checkpointSeq: head.checkpointSeq,
     hasAutomatic: head.automatic !== null && plan.action !== 'restart',
     failed: again === null ? head.failed : { ...again, failure: onceMore(again.failure) },
+    crashed: snapshot.crashes.length > 0,
   };
-  const afresh = snapshot.cause === 'retried';
-  const argsOf = handler.document === null ? null : args;
-  const past = {
-    errorCount: afresh ? 0 : errorCount,
-    ranMs: afresh ? 0 : head.ranMs,
-    userText,
-    args: argsOf,
-  };
+  const past = { ...pastOf(found), userText, args: handler.document === null ? null : args };
   const pieces = { kept: head.pieces, discover: discoverWith(handler, args) };
   return new Attempt(engine, handler, { live, partition, fence, nonce, sentMs, resume, ...past, ...pieces });
+}
+
+/** What counts of earlier attempts: nothing, when it had failed and is called again. */
+function pastOf({ head, snapshot }: Found): { readonly errorCount: number; readonly ranMs: number } {
+  if (snapshot.cause === 'retried') return { errorCount: 0, ranMs: 0 };
+  return { errorCount: head.task.errorCount, ranMs: head.ranMs };
 }
 
 /** Whether the claim won. */

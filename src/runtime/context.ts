@@ -41,6 +41,16 @@ export interface MapItems {
   ): Promise<R[]>;
 }
 
+/** The signatures of `ctx.step`: without its result being kept, a later attempt gets `undefined`. */
+export interface RunStep {
+  <R>(
+    name: string,
+    fn: () => R | Promise<R>,
+    options: StepOptions<R> & { readonly keepResult: false },
+  ): Promise<R | undefined>;
+  <R>(name: string, fn: () => R | Promise<R>, options?: StepOptions<R>): Promise<R>;
+}
+
 /** The first argument of every wrapped function. Its methods are bound: they can be taken apart. */
 export interface RecoveryContext<D = unknown> {
   readonly taskId: string;
@@ -83,7 +93,7 @@ export interface RecoveryContext<D = unknown> {
    * @example
    * const text = await ctx.step('extract', () => extract(documentId));
    */
-  readonly step: <R>(name: string, fn: () => R | Promise<R>, options?: StepOptions<R>) => Promise<R>;
+  readonly step: RunStep;
   /**
    * Runs a piece of work an item, keeping each result as it is done: a later attempt runs only the rest.
    * @throws `ITEMS_FAILED`, `DUPLICATE_KEY`, and as `step` does

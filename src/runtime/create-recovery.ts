@@ -184,6 +184,7 @@ class Parts implements Engine {
     this.closing = error;
     this.runs.sweeper.stop();
     for (const attempt of this.attempts) attempt.lose(error);
+    this.#endWaits(error);
     this.emitter.alert('slot_conflict', { reason: error.message });
   }
 
@@ -191,9 +192,7 @@ class Parts implements Engine {
     this.closing ??= shutDownError();
     this.runs.sweeper.stop();
     for (const attempt of this.attempts) attempt.shutDown(false);
-    for (const { stop } of this.pauses) stop(this.closing);
-    this.pauses.clear();
-    this.suspects.close(this.closing);
+    this.#endWaits(this.closing);
     // Those that have not come to a call on their context by then are told by their signals.
     const cancel = this.clock.schedule(timeoutMs * PATIENCE, () => {
       for (const attempt of this.attempts) attempt.shutDown(true);
@@ -214,6 +213,13 @@ class Parts implements Engine {
     this.queue.close(late);
     this.#ended.abort();
     await this.#inTime(left(), this.store.storage.close());
+  }
+
+  /** Whoever waits for a time or a turn hears that it will not come. */
+  #endWaits(error: RecoveryError): void {
+    for (const { stop } of this.pauses) stop(error);
+    this.pauses.clear();
+    this.suspects.close(error);
   }
 
   async #inTime(timeoutMs: number, work: Promise<unknown>): Promise<boolean> {

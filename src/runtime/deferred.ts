@@ -32,3 +32,13 @@ export async function within<T>(
     cancel();
   }
 }
+
+/** A function that does its work at most once. */
+export function once(fn: () => unknown): () => void {
+  let done = false;
+  return () => {
+    if (done) return;
+    done = true;
+    fn();
+  };
+}

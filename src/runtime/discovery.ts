@@ -105,7 +105,7 @@ export class Discovery {
    */
   async *unhandled(filter: PassFilter): AsyncGenerator<Unhandled> {
     const { store, tasks, handlers } = this.#engine;
-    for (const name of await tasks.names()) {
+    for (const name of await tasks.allNames()) {
       if (handlers.has(name) || !(filter.names?.includes(name) ?? true)) continue;
       for (const partition of store.partitions) {
         const [running, queued] = await Promise.all([

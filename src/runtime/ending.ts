@@ -1,18 +1,18 @@
 /** The ends that an attempt can come to by its own owner's hand. Made when one comes: a running task needs none. */
 import type { RecoveryError } from '../errors.js';
 import { toJsonText } from '../domain/json.js';
+import { decodeControl } from '../state/control.js';
 import type { Draft } from '../state/draft.js';
+import { keys } from '../state/keys.js';
 import type { LiveTask, ResultText } from '../state/live-task.js';
 import type { RecordWriter } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
 import type { Fields } from '../storage/storage.js';
 import { backoffMs } from './charges.js';
 import type { Engine, Handler } from './engine.js';
+import { leaveToOthers } from './engine.js';
 import { failureOf } from './failure-of.js';
-import { isFinal, storedErrorOf, unstorableError } from './task-errors.js';
-
-/** Bounds what is remembered; what is forgotten is tried once more. */
-const MOST_UNDECODABLE = 10_000;
+import { cancelledError, isFinal, storedErrorOf, unstorableError } from './task-errors.js';
 
 /** What came before the end. */
 interface Past {
@@ -63,10 +63,7 @@ export class Ending {
 
   /** Gives back a task that this process can't read, and does not take it up by itself again. */
   async leaveToOthers(): Promise<void> {
-    const { undecodable, emitter } = this.#engine;
-    if (undecodable.size >= MOST_UNDECODABLE) undecodable.clear();
-    undecodable.add(this.#taskId);
-    emitter.alert('codec_failed', { task_id: this.#taskId, name: this.#handler.name });
+    leaveToOthers(this.#engine, this.#taskId, this.#handler.name);
     await this.release();
   }
 
@@ -103,9 +100,21 @@ export class Ending {
       await this.fail(thrown);
       return null;
     }
+    // Asked for while it ran, and not heard of yet: it must not wait for its next try.
+    const asked = await this.#cancelReason();
+    if (asked !== null) {
+      await this.cancel(cancelledError(this.#taskId, asked));
+      return null;
+    }
     const delayMs = backoffMs(this.#engine, count);
     await this.#write((draft) => this.#live.retry(draft, error, count, delayMs, this.#past.ranMs));
     return delayMs;
+  }
+
+  async #cancelReason(): Promise<string | null> {
+    const { store } = this.#engine;
+    const { records } = await store.read(this.#writer.partition, [keys.control(this.#taskId)]);
+    return decodeControl(records[0]).cancel;
   }
 
   get #taskId(): string {

@@ -105,6 +105,16 @@ export function assertOpen(engine: Engine): void {
   if (engine.closing !== null) throw engine.closing;
 }
 
+/** Bounds what is remembered; what is forgotten is tried once more. */
+const MOST_UNDECODABLE = 10_000;
+
+/** Something of the task can't be decoded here: it is not taken up by this process's own doing again. */
+export function leaveToOthers({ undecodable, emitter }: Engine, taskId: string, name: string): void {
+  if (undecodable.size >= MOST_UNDECODABLE) undecodable.clear();
+  undecodable.add(taskId);
+  emitter.alert('codec_failed', { task_id: taskId, name });
+}
+
 /** A wait for a task's time. */
 interface Pause {
   readonly taskId: string;

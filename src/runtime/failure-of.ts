@@ -9,7 +9,6 @@ import type { Failure, FailureDetails, KnownFailure } from '../state/failures.js
 import type { NewFailure } from '../state/live-failure.js';
 import type { Engine, Handler } from './engine.js';
 import type { DocumentOf } from './task-options.js';
-import { textOf } from './task-errors.js';
 
 /** A task that has failed. */
 interface Failed {
@@ -47,7 +46,7 @@ export function failureFrom(
     retryCount: before?.retryCount ?? 0,
     attempts: before?.attempts ?? 0,
     fingerprint: fingerprintOf({ ...error, frame }),
-    category: categorized(engine, error),
+    category: categoryOf(error),
     worker: engine.settings.slot ?? engine.worker.identity.host,
     queryPattern: query === null ? null : label(normalizedMessage(query)),
     version,
@@ -60,19 +59,6 @@ export function failureFrom(
 
 function label(text: string): string {
   return text.slice(0, LONGEST_LABEL).toWellFormed();
-}
-
-/** The users' own categories first; one that throws or answers nonsense leaves it to ours. */
-function categorized({ settings }: Engine, error: StoredError): string {
-  try {
-    const own: unknown = settings.categorize?.(error);
-    if (typeof own === 'string' && own !== '') return label(own);
-    // An async one by mistake: what it rejects with must not end the process.
-    Promise.resolve(own).catch(() => {});
-  } catch (thrown) {
-    log.recovery('the categorizer failed: %s', kindOf(thrown));
-  }
-  return categoryOf(error);
 }
 
 /** What it is called; its id when nobody can say. */
@@ -100,9 +86,4 @@ function frameOf(thrown: unknown): string | null {
   } catch {
     return null;
   }
-}
-
-/** A label as it may stand in an index. */
-export function labelOf(text: unknown): string {
-  return label(textOf(text));
 }

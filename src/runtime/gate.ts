@@ -1,6 +1,7 @@
 /** Whether an attempt may still do anything, and how its function hears that it may not. */
 import type { RecoveryError } from '../errors.js';
 import { shutDownError } from './engine.js';
+import type { Engine } from './engine.js';
 import { contextClosed } from './task-errors.js';
 
 export class Gate {
@@ -69,4 +70,12 @@ export class Gate {
     }
     return this.#abort.signal;
   }
+}
+
+/** How long a function that is told to end for good may ignore it, in ms; a third of the lease if that is shorter. */
+const GRACE_MS = 5_000;
+
+/** Gives a function that was told to end some time to do so. */
+export function graceOf({ clock, settings }: Pick<Engine, 'clock' | 'settings'>, then: () => void): void {
+  clock.schedule(Math.min(GRACE_MS, settings.leaseMs / 3), then);
 }

@@ -31,11 +31,11 @@ export interface MapOptions<T> {
   /** The item's stable name in its map: 1 to 256 characters, no two alike. */
   readonly key: (item: T, index: number) => string;
   /** Items at once. Default 1. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** Succeeds with this part of its items, 0 to 1, and tells which failed. Default: all must succeed. */
-  readonly minSuccessRatio?: number;
+  readonly minSuccessRatio?: number | undefined;
   /** `false`: only that items are done is kept, not their results. Default true. */
-  readonly keepResults?: boolean;
+  readonly keepResults?: boolean | undefined;
 }
 
 /** With `minSuccessRatio`: results in input order, `undefined` where an item failed. */
@@ -173,7 +173,7 @@ export class MapRun<T, R> {
     } catch (thrown) {
       // A lease that was lost, a shutdown, a storage that is away: none is the item's failure.
       this.#world.assertUsable();
-      if (isNotItsFault(thrown)) throw thrown;
+      if (isNotItsFault(thrown, null)) throw thrown;
       const error = this.#world.errorOf(thrown);
       this.#slots[index] = { state: 'failed', error };
       this.#failed += 1;

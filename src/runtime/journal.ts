@@ -36,6 +36,8 @@ export class Journal {
   #lastAutomatic: Checkpoint | null;
   #explicit: Checkpoint | null;
   #automaticAt: number;
+  /** The step that was written last, for a task that has crashed before. */
+  #step: string | null = null;
 
   constructor(
     engine: Engine,
@@ -110,6 +112,10 @@ export class Journal {
     this.#writer.note((draft) =>
       this.#live.progress(draft, percent, step ?? null, description ?? null, nowMs),
     );
+    if (this.#live.start.crashed && step !== undefined && step !== this.#step) {
+      this.#step = step;
+      await this.#writer.write((draft) => this.#live.at(draft, step));
+    }
     const every = this.#handler.checkpointFrequency;
     if (every === null || Math.floor(percent / every) <= Math.floor(this.#automaticAt / every)) {
       this.#gate.assertUsable();

@@ -13,9 +13,6 @@ import {
 import type { Check } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
 import type { PayloadCodec } from '../domain/codec.js';
-import type { Categorizer } from '../domain/error-category.js';
-import { isDocumentConfig } from './document-options.js';
-import type { DocumentRecoveryConfig } from './document-options.js';
 import { KEPT_CRASHES } from '../domain/task.js';
 import type { CrashBudget, RecoveryStrategy, StoredError } from '../domain/task.js';
 import { messageOf } from '../errors.js';
@@ -24,71 +21,72 @@ import type { Storage } from '../storage/storage.js';
 /** Bounds on what is stored, in bytes of UTF-8 or in pieces. What is larger is refused before anything is written. */
 export interface Limits {
   /** The arguments of a task. Default 1 MiB. */
-  readonly inputBytes?: number;
+  readonly inputBytes?: number | undefined;
   /** `recoverableData` and `databaseState` of a checkpoint together. Default 1 MiB. */
-  readonly checkpointBytes?: number;
+  readonly checkpointBytes?: number | undefined;
   /** The result of a task. Default 1 MiB. */
-  readonly resultBytes?: number;
+  readonly resultBytes?: number | undefined;
   /** The message of a stored error; longer ones are cut. Default 8 KiB. */
-  readonly errorBytes?: number;
+  readonly errorBytes?: number | undefined;
   /** Different checkpoint names in one task. Default 10,000. */
-  readonly checkpointNames?: number;
+  readonly checkpointNames?: number | undefined;
   /** Steps and maps in one task. Default 10,000. */
-  readonly stepNames?: number;
+  readonly stepNames?: number | undefined;
   /** What `userContext` gives. Default 4 KiB: it is read with the task each time. */
-  readonly userContextBytes?: number;
+  readonly userContextBytes?: number | undefined;
 }
+
+/** All bounds, with the defaults filled in. */
+export type Bounds = Readonly<Record<keyof Limits, number>>;
 
 /** Options of `createRecovery`. */
 export interface RecoveryOptions {
   /** Where everything durable goes. */
   readonly storage: Storage;
   /** Keeps several applications in one storage apart. Default `rekindle`. */
-  readonly namespace?: string;
+  readonly namespace?: string | undefined;
   /**
    * A stable name of this worker, such as a StatefulSet's ordinal. By giving it you promise that two processes with
    * the same slot never overlap; in return a restarted one takes back at once what its predecessor held.
    */
-  readonly slot?: string;
+  readonly slot?: string | undefined;
   /**
    * How long a task belongs to a worker that is not heard from, in ms. Default 15,000; at least 100. A storage call
    * gets a quarter of it: with less than about a second, a busy machine misses that now and then.
    */
-  readonly leaseMs?: number;
+  readonly leaseMs?: number | undefined;
   /** How often orphans are looked for after start, in ms, give or take a tenth. Default 30,000. */
-  readonly sweepIntervalMs?: number;
+  readonly sweepIntervalMs?: number | undefined;
   /** A running task without progress for this long counts as stuck, in ms. It is reported, not taken. Default 30 min. */
-  readonly stuckAfterMs?: number;
+  readonly stuckAfterMs?: number | undefined;
   /** Recovered tasks that run at once. Default 10. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** The rules of recovery, first match wins. Default `defaultStrategies()`. */
-  readonly strategies?: readonly RecoveryStrategy[];
+  readonly strategies?: readonly RecoveryStrategy[] | undefined;
   /**
    * Crashes, within a window, that make a task a dead letter; a plain number counts within 72 h. With 3 or more it is
    * given up only once it was the only suspect in its process, or at 12 over the number. Default 3 in 72 h.
    */
-  readonly maxCrashes?: number | CrashBudget;
-  readonly limits?: Limits;
+  readonly maxCrashes?: number | CrashBudget | undefined;
+  readonly limits?: Limits | undefined;
   /**
    * Encodes what users store (inputs, results, checkpoints, steps, items, user context) before it goes to the storage:
    * `aesGcmCodec`, `gzipCodec`, or your own. Ids, names, progress texts and errors stay readable.
    */
-  readonly codec?: PayloadCodec;
+  readonly codec?: PayloadCodec | undefined;
   /**
    * Takes out of an error what must not be stored, before it is. When it throws, only that there was an error is kept.
    * @example redact: ({ name, message, code }) => ({ name, message: message.replace(/\d{12,}/g, '***'), code })
    */
-  readonly redact?: (error: StoredError) => StoredError;
-  /** Retries of failed documents; without it failures are tracked, and retried only when you say so. */
-  readonly documents?: DocumentRecoveryConfig;
+  readonly redact?: ((error: StoredError) => StoredError) | undefined;
   /** Your own health checks for the first phase of start: what throws, or takes over 5 s, fails it. */
-  readonly checks?: Readonly<Record<string, () => unknown>>;
+  readonly checks?: Readonly<Record<string, () => unknown>> | undefined;
   /** Events that cost a write of their own and are therefore off by default. */
-  readonly optionalEvents?: readonly ('checkpoint_created' | 'item_completed')[];
+  readonly optionalEvents?: readonly ('checkpoint_created' | 'item_completed')[] | undefined;
   /** For tests only: where time comes from. */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
   /** For tests only: where chance comes from. */
-  readonly random?: RandomSource;
+  readonly random?: RandomSource | undefined;
 }
 
 /** All options of a Recovery, with the defaults filled in. */
@@ -100,18 +98,17 @@ export interface Settings {
   readonly stuckAfterMs: number;
   readonly concurrency: number;
   readonly crashBudget: CrashBudget;
-  readonly limits: Required<Limits>;
+  readonly limits: Bounds;
   readonly checks: ReadonlyMap<string, () => unknown>;
   readonly checkpointEvents: boolean;
   readonly itemEvents: boolean;
   readonly redact: ((error: StoredError) => StoredError) | null;
-  readonly categorize: Categorizer | null;
 }
 
 const MIB = 1024 * 1024;
 export const WEEK_MS: number = 7 * 24 * 3_600_000;
 const CRASH_WINDOW_MS = 72 * 3_600_000;
-const DEFAULT_LIMITS: Required<Limits> = {
+const DEFAULT_LIMITS: Bounds = {
   inputBytes: MIB,
   checkpointBytes: MIB,
   resultBytes: MIB,
@@ -173,7 +170,6 @@ const RECOVERY_CHECKS = {
   maxCrashes: isBudget,
   limits: isLimits,
   codec: hasMethods('encode', 'decode'),
-  documents: isDocumentConfig,
   redact: isFunction,
   checks: areChecks,
   optionalEvents: listOf(oneOf('checkpoint_created', 'item_completed')),
@@ -188,7 +184,7 @@ export function budgetOf(given: number | CrashBudget | undefined, fallback: Cras
 }
 
 /** A limit that is undefined is absent; spread as it is, it would refuse every text. */
-function limitsOf(given: Limits = {}): Required<Limits> {
+function limitsOf(given: Limits = {}): Bounds {
   const known = Object.entries(given).filter(([, limit]) => limit !== undefined);
   return { ...DEFAULT_LIMITS, ...Object.fromEntries(known) };
 }
@@ -209,6 +205,5 @@ export function settingsOf(options: RecoveryOptions): Settings {
     checkpointEvents: options.optionalEvents?.includes('checkpoint_created') ?? false,
     itemEvents: options.optionalEvents?.includes('item_completed') ?? false,
     redact: options.redact ?? null,
-    categorize: options.documents?.categorize ?? null,
   };
 }

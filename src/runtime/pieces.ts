@@ -16,6 +16,7 @@ import type { Gate } from './gate.js';
 import type { Journal } from './journal.js';
 import { runStep } from './steps.js';
 import type { PieceWorld, StepOptions } from './steps.js';
+import { handled } from './handled.js';
 import { storedErrorOf } from './task-errors.js';
 
 /** The same for every attempt of a task, and for no other task, one deleted and made anew under its id included. */
@@ -91,27 +92,25 @@ export class Pieces {
     this.#hooks = hooks;
   }
 
-  readonly step = async <R>(
-    name: string,
-    fn: () => R | Promise<R>,
-    options: StepOptions<R> = {},
-  ): Promise<R> => {
-    this.#reserve('step', name, fn);
-    return runStep(this.#world, name, fn, options);
-  };
+  readonly step = <R>(name: string, fn: () => R | Promise<R>, options: StepOptions<R> = {}): Promise<R> =>
+    handled(async () => {
+      this.#reserve('step', name, fn);
+      return runStep(this.#world, name, fn, options);
+    });
 
   readonly idempotencyKey = (name: string): string => this.#world.idempotencyKey(checkId('The name', name));
 
   /** What it resolves to follows from the options, as `MapItems` says. */
-  readonly map: MapItems = (async <T, R>(
+  readonly map: MapItems = (<T, R>(
     name: string,
     items: readonly T[],
     fn: (item: T, context: ItemContext) => R | Promise<R>,
     options: MapOptions<T>,
-  ): Promise<unknown> => {
-    this.#reserve('map', name, fn);
-    return new MapRun(this.#world, this.#hooks, name, items, fn, options).run();
-  }) as MapItems;
+  ): Promise<unknown> =>
+    handled(async () => {
+      this.#reserve('map', name, fn);
+      return new MapRun(this.#world, this.#hooks, name, items, fn, options).run();
+    })) as MapItems;
 
   /** Takes a name for this attempt. @throws `INVALID_ID`, `INVALID_VALUE`, `DUPLICATE_STEP`, `LIMIT_EXCEEDED` */
   #reserve(kind: 'step' | 'map', name: string, fn: unknown): void {

@@ -13,6 +13,7 @@ import { deferred } from './deferred.js';
 import { isWanted } from './discovery.js';
 import type { Discovery, PassFilter } from './discovery.js';
 import type { Engine, Handler } from './engine.js';
+import { leaveToOthers } from './engine.js';
 import type { OwnFlight } from './flights.js';
 import { readHeads } from './orphans.js';
 import { queueOrder } from './recovery-queue.js';
@@ -21,6 +22,7 @@ import { outcomeOf } from './report.js';
 import type { ReportBuilder } from './report.js';
 import type { Slots } from './slots.js';
 import type { Starter } from './starter.js';
+import { isUndecodable } from './task-errors.js';
 
 type Running = Extract<ClaimResult, { kind: 'started' }>;
 
@@ -114,12 +116,9 @@ export class Recoverer {
       pass.report.deferred(1);
       return;
     }
-    await pass.slots.acquire();
-    await this.#recover(queued, pass, () => {}, leave).finally(() => {
-      pass.slots.release();
-      // Given back long ago, unless there was nothing to run.
-      leave();
-    });
+    // Given back long ago, unless there was nothing to run.
+    if (this.#engine.closing === null) await this.#recover(queued, pass, () => {}, leave);
+    leave();
   }
 
   async #recover(
@@ -140,7 +139,9 @@ export class Recoverer {
         () => report.add({ ...told, items: attempt.items, outcome: 'completed' }),
         (thrown: unknown) => {
           const outcome =
-            attempt.retryInMs === null ? outcomeOf(thrown) : { ...outcomeOf(thrown), ...DEFERRED };
+            attempt.retryInMs === null
+              ? outcomeOf(thrown, this.#engine.closing)
+              : { ...outcomeOf(thrown, this.#engine.closing), ...DEFERRED };
           report.add({ ...told, items: attempt.items, ...outcome });
         },
       );
@@ -161,9 +162,10 @@ export class Recoverer {
 
   async #start(
     { partition, taskId, name, score }: Queued,
-    { report, suspects }: Pass,
+    pass: Pass,
     leave: (() => void) | null,
   ): Promise<Running | null> {
+    const { report, suspects } = pass;
     const { flights, handlers, store } = this.#engine;
     const handler = handlers.get(name);
     if (handler === undefined || flights.has(taskId)) return null;
@@ -189,9 +191,10 @@ export class Recoverer {
           suspects.push({ queued: { partition, taskId, name, score }, crashes });
         return null;
       }
-      return await this.#claim(handler, head, own, report, leave);
+      return await this.#claim(handler, head, own, pass, leave);
     } catch (error) {
       own.lost();
+      if (isUndecodable(error, taskId)) leaveToOthers(this.#engine, taskId, name);
       // Not for a refused write: a claim writes to what all tasks share, and that is not this task's fault.
       if (!isRecoveryError(error, 'CORRUPT_RECORD')) throw error;
       await this.#discovery.quarantine(taskId, name, null, error.message);
@@ -203,7 +206,7 @@ export class Recoverer {
     handler: Handler,
     head: Head,
     own: OwnFlight,
-    report: ReportBuilder,
+    { report, slots }: Pass,
     leave: (() => void) | null,
   ): Promise<Running | null> {
     const { taskId, name, items, orphanCause } = head.task;
@@ -217,7 +220,8 @@ export class Recoverer {
       return null;
     }
     own.flight.inputText = claimed.inputText;
-    own.won(this.#starter.follow(handler, taskId, claimed));
+    // One that had its turn as a suspect has no slot, and its next tries have none either.
+    own.won(this.#starter.follow(handler, taskId, claimed, leave === null ? slots : null));
     report.started();
     return claimed;
   }

@@ -1,5 +1,6 @@
 import type { RecoveryAction } from '../domain/task.js';
 import { isRecoveryError } from '../errors.js';
+import type { RecoveryError } from '../errors.js';
 import { isNotItsFault, textOf } from './task-errors.js';
 
 /** What became of one task in a recovery run. */
@@ -100,9 +101,12 @@ export class ReportBuilder {
 }
 
 /** How a started task ended, from what its result rejected with. */
-export function outcomeOf(thrown: unknown): { outcome: TaskReport['outcome']; error: string } {
+export function outcomeOf(
+  thrown: unknown,
+  closing: RecoveryError | null,
+): { outcome: TaskReport['outcome']; error: string } {
   const error = textOf(thrown).slice(0, 1_000);
-  if (isNotItsFault(thrown)) return { outcome: 'released', error };
+  if (isNotItsFault(thrown, closing)) return { outcome: 'released', error };
   if (isRecoveryError(thrown, 'TASK_CANCELLED')) return { outcome: 'cancelled', error };
   if (isRecoveryError(thrown, 'RESULT_NOT_STORABLE')) return { outcome: 'completed', error };
   const lost = ['LEASE_LOST', 'LEASE_UNCERTAIN', 'SLOT_CONFLICT'] as const;

@@ -21,7 +21,7 @@ import { queueOrder } from './recovery-queue.js';
 import { ReportBuilder } from './report.js';
 import type { RecoveryReport } from './report.js';
 import { Slots } from './slots.js';
-import { examine, isCorruption, planFor } from './snapshot.js';
+import { examine, inputTextOf, isCorruption, planFor } from './snapshot.js';
 import type { Starter } from './starter.js';
 import { Sweeper } from './sweeper.js';
 
@@ -174,6 +174,7 @@ export class Runs {
     try {
       // Only names with a function are looked at.
       if (handler === undefined) throw new RecoveryError('CORRUPT_RECORD', 'its head names another function');
+      await inputTextOf(this.#engine, head);
       const { crashes } = orphaningOf(this.#engine, handler, head, cause, ownerSuspects);
       const { snapshot } = await examine(this.#engine, handler, head, cause, crashes);
       const { action, reason, evidence, strategy } = planFor(this.#engine, handler, snapshot);
@@ -225,9 +226,12 @@ export class Runs {
 
   #within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
     const late = (): Error =>
-      new RecoveryError('RECOVERY_TIMEOUT', `Start-up recovery was not under way after ${timeoutMs} ms.`, {
-        retryable: true,
-      });
+      new RecoveryError(
+        'RECOVERY_TIMEOUT',
+        `Start-up recovery was not under way after ${timeoutMs} ms: the storage is slow or out of reach, or a check hangs. ` +
+          "With onUnavailable: 'continue' the program starts without it, and the sweeper recovers later.",
+        { retryable: true },
+      );
     return within(this.#engine.clock, timeoutMs, work, late);
   }
 }

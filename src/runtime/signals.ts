@@ -17,6 +17,9 @@ const CHECKS = {
   timeoutMs: number(0, 86_400_000),
 };
 
+/** Shutdowns on a signal that go on, of all Recoveries of this process: the last one to end lets the signal through. */
+const pending = new Map<NodeJS.Signals, number>();
+
 /** Returns a function that takes the handlers off. @throws `INVALID_OPTION` */
 export function handleSignals(
   shutdown: (options: ShutdownOptions) => Promise<void>,
@@ -30,7 +33,11 @@ export function handleSignals(
   const end = (signal: NodeJS.Signals): void => {
     // From here on a second one does what it always did.
     off();
+    pending.set(signal, (pending.get(signal) ?? 0) + 1);
     const last = (): void => {
+      const others = (pending.get(signal) ?? 1) - 1;
+      pending.set(signal, others);
+      if (others > 0) return;
       // Others who listen decide for themselves; where nobody does, the process ends by the signal, as it should.
       if (process.listenerCount(signal) > 0) return;
       // The first process of a container is not ended by a signal that it has no handler for.

@@ -64,7 +64,7 @@ export async function examine(
     task: head.task,
     cause,
     nowMs,
-    crashes,
+    crashes: Object.freeze(crashes),
     crashedAtMs: crashes.map(({ atMs }) => atMs),
     crashBudget: handler.crashBudget,
     checkpoint: checkpoints.explicit,

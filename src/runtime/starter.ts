@@ -11,19 +11,16 @@ import { localEvent } from '../state/task-events.js';
 import { createBatch } from '../state/transitions.js';
 import { Attempt } from './attempt.js';
 import { claim } from './claims.js';
-import type { ClaimResult } from './claims.js';
 import type { Engine, Handler } from './engine.js';
-import { assertOpen, notAfter, pause } from './engine.js';
+import { assertOpen, notAfter } from './engine.js';
 import { keptResult } from './kept-result.js';
 import type { Resume } from './journal.js';
 import type { OrphanFinder } from './orphans.js';
+import { pollMs, Retries } from './retries.js';
+import type { FirstStart, Started, StartedClaim } from './retries.js';
+import type { Slots } from './slots.js';
 import { inputTextOf } from './snapshot.js';
 import { failedElsewhere, gaveUpError, runningError, unstorableError } from './task-errors.js';
-
-/** A task that is under way, or done. The promise is in a box: an async function would wait for it otherwise. */
-export interface Started {
-  readonly result: Promise<unknown>;
-}
 
 interface Call {
   readonly handler: Handler;
@@ -46,8 +43,6 @@ export interface CallInput {
   readonly userContext: unknown;
 }
 
-type StartedClaim = Extract<ClaimResult, { kind: 'started' }>;
-
 /** A first attempt's past, one for all: thousands of tasks run at once. */
 const NOTHING_TO_RESUME: Resume = { explicit: null, automatic: null, reached: new Set() };
 const FIRST_ATTEMPT = {
@@ -57,6 +52,7 @@ const FIRST_ATTEMPT = {
   checkpointSeq: 0,
   hasAutomatic: false,
   failed: null,
+  crashed: false,
 } as const;
 const NO_STEPS: KeptPieces['steps'] = new Map();
 const NO_MAPS: KeptPieces['maps'] = new Map();
@@ -93,7 +89,7 @@ export class Starter {
       }
       const taken = await this.#takeOff(call, tries === 0);
       if (taken === 'running') {
-        await sleep(this.#engine.clock, this.#pollMs);
+        await sleep(this.#engine.clock, pollMs(this.#engine));
         tries = 0;
       } else if (taken !== 'again') return taken;
     }
@@ -125,43 +121,16 @@ export class Starter {
     }
   }
 
-  /**
-   * What a started task comes to in the end: after an error that leaves it tries, this process waits, and takes it
-   * again unless another one has. Only tasks with tries need this.
-   */
-  follow(handler: Handler, taskId: string, first: StartedClaim | FirstStart): Promise<unknown> {
-    return handler.maxAttempts === 1 ? first.result : quiet(this.#follow(handler, taskId, first));
-  }
-
-  async #follow(handler: Handler, taskId: string, first: StartedClaim | FirstStart): Promise<unknown> {
+  /** What a started task comes to in the end, its next tries included. `slots`: what bounds recovered ones. */
+  follow(
+    handler: Handler,
+    taskId: string,
+    first: StartedClaim | FirstStart,
+    slots: Slots | null = null,
+  ): Promise<unknown> {
+    if (handler.maxAttempts === 1) return first.result;
     const call: Call = { handler, taskId, inputText: null, userText: null, args: [] };
-    let { attempt, result } = first;
-    for (;;) {
-      try {
-        return await result;
-      } catch (error) {
-        if (attempt.retryInMs === null) throw error;
-        await pause(this.#engine, taskId, attempt.retryInMs);
-        const next = await this.#takeAgain(call, error);
-        if (!('attempt' in next)) return next.result;
-        ({ attempt, result } = next);
-      }
-    }
-  }
-
-  async #takeAgain(call: Call, error: unknown): Promise<StartedClaim | Started> {
-    for (;;) {
-      assertOpen(this.#engine);
-      const found = await this.#look(call, true);
-      // Its records were removed.
-      if (found === 'missing') throw error;
-      if (typeof found === 'object') return found;
-      await pause(this.#engine, call.taskId, this.#pollMs);
-    }
-  }
-
-  get #pollMs(): number {
-    return Math.max(20, this.#engine.settings.leaseMs / 20);
+    return quiet(new Retries(this.#engine, taskId, () => this.#look(call, true), slots).follow(first));
   }
 
   async #create({ handler, taskId, inputText, userText, args }: Call): Promise<Started | 'again'> {
@@ -246,12 +215,6 @@ export class Starter {
       `A strategy leaves task "${taskId}" alone: ${claimed.plan.reason}`,
     );
   }
-}
-
-/** A first attempt that was just made. */
-interface FirstStart {
-  readonly attempt: Attempt;
-  readonly result: Promise<unknown>;
 }
 
 /** Nobody may be waiting for it yet, or ever. */

@@ -8,7 +8,7 @@ import { keys } from '../state/keys.js';
 import { decodeEntry, ELSEWHERE, entries, STEP_FIELD } from '../state/ledger.js';
 import type { Entry, KeptPieces } from '../state/ledger.js';
 import type { LiveTask } from '../state/live-task.js';
-import type { Limits } from './options.js';
+import type { Bounds } from './options.js';
 
 /** What the outside world says about a step that was started and never reported back. */
 export type StepVerdict<R> = { readonly done: true; readonly result: R } | { readonly done: false };
@@ -24,7 +24,7 @@ export interface StepOptions<R> {
     readonly signal: AbortSignal;
   }) => StepVerdict<R> | Promise<StepVerdict<R>>;
   /** `false`: only that it is done is kept, and a later attempt gets `undefined`. Default true. */
-  readonly keepResult?: boolean;
+  readonly keepResult?: boolean | undefined;
 }
 
 export const isBoolean = (value: unknown): string | null =>
@@ -64,7 +64,7 @@ export interface PieceWorld {
   readonly taskId: string;
   readonly taskName: string;
   readonly kept: KeptPieces;
-  readonly limits: Required<Limits>;
+  readonly limits: Bounds;
   readonly signal: () => AbortSignal;
   readonly assertUsable: () => void;
   readonly idempotencyKey: (name: string) => string;
@@ -128,6 +128,7 @@ export async function runStep<R>(
       if (verdict.done) return keep(verdict.result);
     } else await put(entries.started);
   }
+  if (world.live.start.crashed) await world.write((draft) => world.live.at(draft, name));
   world.assertUsable();
   // Kept also in a shutdown: it is done, and the lease is still ours.
   return keep(await fn());

@@ -1,11 +1,14 @@
 /**
  * Trials of suspects: tasks that were in flight in two crashes. How many a process has on trial stands in its worker
- * record before they run. When it dies, only they are charged, and whoever finds them knows how many there were; they
- * run again by halves, until the one that kills its process has been alone.
+ * record before they run, together with others that have crashed before. When it dies, only those are charged, and
+ * whoever finds them knows how many there were; they run again by halves, until the one that kills its process has been
+ * alone.
  */
 import type { CrashEvidence } from '../domain/task.js';
 import type { Attempt } from './attempt.js';
 import type { Engine } from './engine.js';
+import { once } from './deferred.js';
+import { currentTask } from './task-context.js';
 
 /** How many suspects with this history may run together; null: it has not been on trial yet. */
 export function mostTogether(crashes: readonly CrashEvidence[]): number | null {
@@ -25,7 +28,7 @@ export interface Suspect<T> {
  */
 export function nextTrial<T>(suspects: readonly Suspect<T>[]): T[] {
   const rank = ({ together }: Suspect<T>): number => together ?? Infinity;
-  const most = Math.max(...suspects.map(rank));
+  const most = suspects.reduce((highest, each) => Math.max(highest, rank(each)), 0);
   const equals = suspects.filter((each) => rank(each) === most);
   const size = most === Infinity ? Math.ceil(equals.length / 2) : most;
   return equals.slice(0, size).map(({ task }) => task);
@@ -42,7 +45,9 @@ export class SuspectLane {
   readonly #engine: Engine;
   #waiting: Suspect<Waiting>[] = [];
   /** On trial now. */
-  #inside = 0;
+  readonly #inside = new Set<string>();
+  /** Others that run here and have crashed before: while they do, no suspect is alone. */
+  #beside = 0;
   #busy = false;
 
   constructor(engine: Engine) {
@@ -55,21 +60,51 @@ export class SuspectLane {
   }
 
   /**
-   * Waits for a task's turn: until no other trial is on, and this process's record says how many are in this one.
-   * Resolves with what is to be called once it is no suspect here any more. Rejects when a shutdown has begun, or the
-   * record could not be written.
+   * Waits for a task's turn: until no other trial is on, and this process's record says how many are in this one. One
+   * that a suspect on trial waits for takes part in its trial. Resolves with what is to be called once it is no suspect
+   * here any more. Rejects when a shutdown has begun, or the record could not be written.
    */
-  turn(taskId: string, crashes: readonly CrashEvidence[]): Promise<() => void> {
-    if (this.#engine.closing !== null) return Promise.reject(this.#engine.closing);
+  async turn(taskId: string, crashes: readonly CrashEvidence[]): Promise<() => void> {
+    if (this.#engine.closing !== null) throw this.#engine.closing;
+    const caller = currentTask()?.taskId;
+    if (caller !== undefined && this.#inside.has(caller)) {
+      const leave = this.#enter(taskId);
+      await this.#declare().catch((error: unknown) => {
+        leave();
+        throw error;
+      });
+      return leave;
+    }
     return new Promise((admit, refuse) => {
       this.#waiting.push({ task: { taskId, admit, refuse }, together: mostTogether(crashes) });
       this.#next();
     });
   }
 
+  /** One that has crashed before, and is no suspect yet, is about to be claimed. Returns what is to be called at its end. */
+  async besides(): Promise<() => void> {
+    this.#beside += 1;
+    const gone = once(() => (this.#beside -= 1));
+    if (this.#inside.size === 0) return gone;
+    try {
+      await this.#declare();
+      return gone;
+    } catch (error) {
+      gone();
+      throw error;
+    }
+  }
+
   /** Nobody gets a turn any more. */
   close(error: unknown): void {
     for (const { task } of this.#waiting.splice(0)) task.refuse(error);
+  }
+
+  /** A task is not to wait any longer. */
+  drop(taskId: string, error: unknown): void {
+    const dropped = this.#waiting.filter(({ task }) => task.taskId === taskId);
+    this.#waiting = this.#waiting.filter(({ task }) => task.taskId !== taskId);
+    for (const { task } of dropped) task.refuse(error);
   }
 
   #next(): void {
@@ -80,28 +115,33 @@ export class SuspectLane {
   }
 
   async #begin(): Promise<void> {
-    const chosen = this.#waiting.length === 0 ? [] : nextTrial(this.#waiting);
-    this.#waiting = this.#waiting.filter(({ task }) => !chosen.includes(task));
+    // Besides the slots: a suspect that waited for one could wait for a task that waits for its turn.
+    const chosen = new Set(nextTrial(this.#waiting).slice(0, this.#engine.settings.concurrency));
+    this.#waiting = this.#waiting.filter(({ task }) => !chosen.has(task));
+    const leaving = [...chosen].map(({ taskId }) => this.#enter(taskId));
     try {
-      if (chosen.length > 0) await this.#engine.worker.declareSuspects(chosen.length);
-      this.#inside = chosen.length;
-      for (const { admit } of chosen) admit(this.#leaving());
+      if (chosen.size > 0) await this.#declare();
+      for (const [at, { admit }] of [...chosen].entries()) admit(leaving[at] ?? ignore);
     } catch (error) {
       for (const { refuse } of chosen) refuse(error);
+      for (const leave of leaving) leave();
     }
-    if (this.#inside === 0) this.#over();
+    if (chosen.size === 0) this.#over();
   }
 
-  #leaving(): () => void {
-    let inside = true;
-    return () => {
-      if (!inside) return;
-      inside = false;
-      this.#inside -= 1;
-      if (this.#inside > 0) return;
+  /** Returns what is to be called when it leaves. */
+  #enter(taskId: string): () => void {
+    this.#inside.add(taskId);
+    return once(() => {
+      this.#inside.delete(taskId);
+      if (this.#inside.size > 0) return;
       this.#engine.worker.noSuspects();
       this.#over();
-    };
+    });
+  }
+
+  #declare(): Promise<void> {
+    return this.#engine.worker.declareSuspects(this.#inside.size + this.#beside);
   }
 
   #over(): void {
@@ -112,10 +152,13 @@ export class SuspectLane {
   /** Has a suspect that runs leave when it has ended, or has lived twice as long as it did before it crashed. */
   watch(attempt: Attempt, ended: Promise<unknown>, lastRanMs: number, leave: () => void): void {
     const { clock, settings } = this.#engine;
+    const gone = (): void => void (this.#beside -= 1);
     const clear = async (): Promise<void> => {
       try {
         // Cleared durably before it leaves: nobody may take it for a suspect that was not counted.
         await attempt.clear();
+        this.#beside += 1;
+        ended.then(gone, gone);
         leave();
       } catch {
         // Not cleared, then: it leaves when it ends.
@@ -129,3 +172,5 @@ export class SuspectLane {
     ended.then(finish, finish);
   }
 }
+
+function ignore(): void {}

@@ -13,6 +13,8 @@ import type { Engine } from './engine.js';
 export type Sweep = (judgeLeases: boolean) => Promise<void>;
 
 const JITTER = 0.1;
+/** When the early look comes, as a part of the time to the one after the leases. */
+const EARLY = 0.2;
 
 export class Sweeper {
   readonly #engine: Engine;
@@ -21,8 +23,8 @@ export class Sweeper {
   #dueMs = 0;
   #running: Promise<void> | null = null;
   #again = false;
-  /** When the leases that were alive at the first look have run out. */
-  #secondLookMs = 0;
+  /** When the early look is due, and the one when the leases that were alive at the first look have run out. */
+  #firstLooksMs: readonly number[] = [];
   #wake: { readonly atMs: number; readonly cancel: () => void } | null = null;
   #started = false;
   #seen: { storageMs: number; monotonicMs: number } | null = null;
@@ -33,12 +35,17 @@ export class Sweeper {
     this.#sweep = sweep;
   }
 
-  /** Starts the periodic sweeps; one comes when the leases that were alive at the first look have run out. */
+  /**
+   * Starts the periodic sweeps. One comes when the leases that were alive at the first look have run out, and one well
+   * before: in a deploy the old process gives its tasks back a moment after the new one has looked.
+   */
   start(firstInMs: number): void {
     if (this.#started || this.#engine.closing !== null) return;
     this.#started = true;
-    this.#secondLookMs = this.#engine.clock.monotonicMs() + firstInMs;
-    this.#arm(firstInMs);
+    const nowMs = this.#engine.clock.monotonicMs();
+    const earlyInMs = firstInMs * EARLY;
+    this.#firstLooksMs = [nowMs + earlyInMs, nowMs + firstInMs];
+    this.#arm(earlyInMs);
   }
 
   stop(): void {
@@ -109,9 +116,10 @@ export class Sweeper {
       return 0;
     }
     const { sweepIntervalMs, leaseMs } = this.#engine.settings;
-    const secondInMs = this.#secondLookMs - this.#engine.clock.monotonicMs();
-    if (secondInMs > 0) return Math.min(secondInMs, sweepIntervalMs);
-    const leftMs = this.#distrustUntilMs - this.#engine.clock.monotonicMs();
+    const nowMs = this.#engine.clock.monotonicMs();
+    const dueMs = this.#firstLooksMs.find((atMs) => atMs > nowMs);
+    if (dueMs !== undefined) return Math.min(dueMs - nowMs, sweepIntervalMs);
+    const leftMs = this.#distrustUntilMs - nowMs;
     if (leftMs > 0) return Math.min(leftMs + leaseMs / 10, sweepIntervalMs);
     return sweepIntervalMs * (1 + JITTER * (2 * this.#engine.random.fraction() - 1));
   }

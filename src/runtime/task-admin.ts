@@ -32,14 +32,16 @@ export class TaskAdmin implements TaskCommands {
   async cancel(taskId: string, given: string): Promise<CancelOutcome> {
     const reason = given.slice(0, LONGEST_REASON).toWellFormed();
     for (let tries = 0; tries < TRIES; tries += 1) {
-      const { head, control } = await this.#find(taskId);
+      const { head, control, nowMs } = await this.#find(taskId);
       const { status } = head.task;
       if (ENDED.has(status)) return 'ended';
       if (control.cancel === null) {
         const batch = controlBatch(taskId, cancelField(reason), control, this.#stamp(taskId));
         if (!(await this.#commit(taskId, batch))) continue;
       }
-      if (status === 'processing') {
+      // Nobody is there to hear of it.
+      const over = head.task.leaseUntilMs !== null && head.task.leaseUntilMs <= nowMs;
+      if (status === 'processing' && !over) {
         for (const attempt of this.#engine.attempts) {
           if (attempt.taskId === taskId) attempt.halt(cancelledError(taskId, reason), 'cancelled');
         }
@@ -60,6 +62,7 @@ export class TaskAdmin implements TaskCommands {
       }
       const { nonce, notAfter: until } = this.#stamp(taskId);
       if (!(await this.#commit(taskId, requeueBatch(head, nonce, until)))) continue;
+      this.#engine.undecodable.delete(taskId);
       this.#wake(taskId);
       this.#engine.kick();
       return;
@@ -93,6 +96,7 @@ export class TaskAdmin implements TaskCommands {
     const batch = endBatch(head, { status: 'cancelled', crashes, error, ...this.#stamp(taskId) });
     if (!(await this.#commit(taskId, batch))) return false;
     this.#wake(taskId);
+    this.#engine.suspects.drop(taskId, cancelledError(taskId, reason));
     const handler = this.#engine.handlers.get(name);
     if (handler !== undefined) this.#engine.cleanups.run(handler, taskId, 'cancelled');
     return true;
@@ -103,13 +107,14 @@ export class TaskAdmin implements TaskCommands {
     for (const { taskId: waiting, wake } of this.#engine.pauses) if (waiting === taskId) wake();
   }
 
-  async #find(taskId: string): Promise<{ head: Head; control: Control }> {
+  async #find(taskId: string): Promise<{ head: Head; control: Control; nowMs: number }> {
     const { store } = this.#engine;
     checkId('The task id', taskId);
     await store.look();
     const wanted = [keys.head(taskId), keys.control(taskId)];
-    const { records } = await store.read(store.partitionOf(taskId), wanted);
-    if (records[0]) return { head: decodeHead(taskId, records[0]), control: decodeControl(records[1]) };
+    const { records, nowMs } = await store.read(store.partitionOf(taskId), wanted);
+    if (records[0])
+      return { head: decodeHead(taskId, records[0]), control: decodeControl(records[1]), nowMs };
     throw new RecoveryError('TASK_NOT_FOUND', `There is no task "${taskId}" in this namespace.`, {
       details: { taskId },
     });

@@ -4,6 +4,7 @@ import type { Checkpoint } from '../domain/task.js';
 import type { LiveTaskStart } from '../state/live-task.js';
 import type { RecoveryContext } from './context.js';
 import type { Gate } from './gate.js';
+import { handled } from './handled.js';
 import type { Journal } from './journal.js';
 import type { Pieces } from './pieces.js';
 import type { JsonObject } from './task-options.js';
@@ -97,16 +98,11 @@ export class TaskContext implements RecoveryContext {
 
   get updateProgress(): RecoveryContext['updateProgress'] {
     return (this.#updateProgress ??= (percent, step, description) =>
-      handled(this.#owner.journal.progress(percent, step, description)));
+      handled(() => this.#owner.journal.progress(percent, step, description)));
   }
 
   get createCheckpoint(): RecoveryContext['createCheckpoint'] {
-    return (this.#createCheckpoint ??= (checkpoint) => handled(this.#owner.journal.checkpoint(checkpoint)));
+    return (this.#createCheckpoint ??= (checkpoint) =>
+      handled(() => this.#owner.journal.checkpoint(checkpoint)));
   }
-}
-
-/** A lost lease or a shutdown must not end the process just because somebody did not wait for a call. */
-function handled<T>(call: Promise<T>): Promise<T> {
-  call.catch(() => {});
-  return call;
 }

@@ -79,24 +79,40 @@ function redacted(
   return { name: 'Error', message: 'The error could not be redacted, so it was not kept.', code: null };
 }
 
-const NOT_ITS_FAULT = ['SHUT_DOWN', 'STORAGE_UNAVAILABLE', 'STORAGE_FULL', 'STORAGE_READONLY'] as const;
+const NOT_ITS_FAULT = ['STORAGE_UNAVAILABLE', 'STORAGE_FULL', 'STORAGE_READONLY'] as const;
 
-/** Errors of the storage or of the worker: the task has done nothing wrong, and is given back instead of failed. */
-export function isNotItsFault(thrown: unknown): boolean {
+/**
+ * Errors of the storage or of the worker: the task has done nothing wrong, and is given back instead of failed. A
+ * shutdown counts while this worker is `closing`: that of another Recovery is the task's own affair.
+ */
+export function isNotItsFault(thrown: unknown, closing: RecoveryError | null): boolean {
+  if (isRecoveryError(thrown, 'SHUT_DOWN')) return closing !== null;
   return NOT_ITS_FAULT.some((code) => isRecoveryError(thrown, code));
 }
 
 /** Errors that no other try can mend: the task fails for good, whatever its `maxAttempts`. */
 export function isFinal(thrown: unknown): boolean {
-  if (isRecoveryError(thrown, 'TASK_TIMED_OUT')) return thrown.details['limit'] === 'maxDurationMs';
+  if (isRecoveryError(thrown, 'TASK_TIMED_OUT')) return detail(thrown, 'limit') === 'maxDurationMs';
   // A schema that threw has not judged the input.
-  if (isRecoveryError(thrown, 'INPUT_INVALID')) return thrown.details['threw'] !== true;
-  return isRecoveryError(thrown, 'UNRECOVERABLE');
+  if (isRecoveryError(thrown, 'INPUT_INVALID')) return detail(thrown, 'threw') !== true;
+  // What could not be kept once won't be the next time, and a later attempt goes on without it.
+  return isRecoveryError(thrown, 'UNRECOVERABLE') || isRecoveryError(thrown, 'STEP_RESULT_NOT_STORABLE');
 }
 
 /** This process lacks what it takes to read something of the task: another one may have it. */
-export function isUndecodable(thrown: unknown): boolean {
-  return isRecoveryError(thrown, 'CODEC_FAILED') && thrown.details['way'] === 'decode';
+export function isUndecodable(thrown: unknown, taskId: string): boolean {
+  if (!isRecoveryError(thrown, 'CODEC_FAILED')) return false;
+  return detail(thrown, 'way') === 'decode' && detail(thrown, 'taskId') === taskId;
+}
+
+/** A fact of an error that may come from anywhere. */
+function detail(thrown: RecoveryError, name: string): unknown {
+  try {
+    const details: unknown = thrown.details;
+    return typeof details === 'object' && details !== null ? Reflect.get(details, name) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 export function leaseUncertain(taskId: string): RecoveryError {
@@ -156,7 +172,10 @@ export function gaveUpError(
   reason?: string,
 ): RecoveryError {
   const { taskId, error, crashedAtMs } = task;
-  const why = reason ?? error?.message ?? 'no reason was kept';
+  const kept = reason ?? error?.message ?? 'no reason was kept.';
   const what = code === 'TASK_DEAD_LETTER' ? 'was given up' : 'was cancelled';
-  return new RecoveryError(code, `Task "${taskId}" ${what}: ${why}`, { details: { taskId, crashedAtMs } });
+  // What is kept of a cancellation is a whole sentence already.
+  const why = kept.startsWith('Task "') ? kept : `Task "${taskId}" ${what}: ${kept}`;
+  const advice = 'recovery.tasks.requeue makes it go on.';
+  return new RecoveryError(code, `${why} ${advice}`, { details: { taskId, crashedAtMs } });
 }

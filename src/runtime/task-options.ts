@@ -38,60 +38,63 @@ export interface TaskOptions<A extends unknown[], R = unknown> {
   /** Under this name the function is found again after a restart. One function a name in a Recovery. */
   readonly name: string;
   /** The id of the task for given arguments. Default: random, so that every call is a new task. */
-  readonly taskId?: (...args: A) => string;
+  readonly taskId?: ((...args: A) => string) | undefined;
   /** 0 to 10; higher ones are recovered first. Default 0. */
-  readonly priority?: number;
+  readonly priority?: number | undefined;
   /** An automatic checkpoint whenever the progress passes a multiple of this, in percent. Default: none. */
-  readonly checkpointFrequency?: number;
+  readonly checkpointFrequency?: number | undefined;
   /**
    * When the id is running already: wait for it, or reject. Default: join in this process, reject elsewhere. A task
    * that awaits its own id waits for ever.
    */
-  readonly ifRunning?: 'reject' | 'join';
+  readonly ifRunning?: 'reject' | 'join' | undefined;
   /** `never`: it is not taken back by itself, only by a call with its id. Default `auto`. */
-  readonly recovery?: 'auto' | 'never';
+  readonly recovery?: 'auto' | 'never' | undefined;
   /**
    * Asked above 95 % of progress, before a nearly finished task is resumed: is it in fact done? When it throws, or
    * gives no valid answer, an `alert` of kind `validate_failed` tells so and the task is resumed.
    */
-  readonly validate?: (
-    snapshot: TaskSnapshot,
-  ) => ValidationAnswer<NoInfer<R>> | Promise<ValidationAnswer<NoInfer<R>>>;
+  readonly validate?:
+    | ((snapshot: TaskSnapshot) => ValidationAnswer<NoInfer<R>> | Promise<ValidationAnswer<NoInfer<R>>>)
+    | undefined;
   /**
    * Asked by a later attempt about a map of which the storage knows nothing: which items are done in fact, with their
    * results? Answer from files on disk or rows in a table; null when you don't know.
    */
-  readonly discover?: (
-    map: string,
-    keys: readonly string[],
-    ...args: A
-  ) => ReadonlyMap<string, unknown> | null | Promise<ReadonlyMap<string, unknown> | null>;
+  readonly discover?:
+    | ((
+        map: string,
+        keys: readonly string[],
+        ...args: A
+      ) => ReadonlyMap<string, unknown> | null | Promise<ReadonlyMap<string, unknown> | null>)
+    | undefined;
   /**
    * Facts about the caller that the task needs, captured at the call and there again on recovery as `ctx.userContext`:
    * ids and roles, at most 4 KiB. Never secrets, tokens or whole sessions: they are stored, and outlive the request.
    */
-  readonly userContext?: (...args: A) => JsonObject;
+  readonly userContext?: ((...args: A) => object) | undefined;
   /**
    * The version of this code, stored with tasks and checkpoints: change it when a resumed run of the new code can't
    * take what the old code left. Default '1'.
    */
-  readonly version?: string;
+  readonly version?: string | undefined;
   /**
    * Makes an old version's checkpoint fit for this version: its answer takes the place of the checkpoint's data. When
    * it throws, the attempt fails with `MIGRATION_FAILED`; the stored checkpoint stays as it is.
    */
-  readonly migrate?: (checkpoint: Checkpoint, fromVersion: string) => Migrated | Promise<Migrated>;
+  readonly migrate?:
+    ((checkpoint: Checkpoint, fromVersion: string) => Migrated | Promise<Migrated>) | undefined;
   /**
    * What becomes of an interrupted task of another version, without `migrate`: `restart` (kept steps and items are
    * still skipped), `resume` as it is, or `quarantine` as a dead letter. Each time an `alert` of kind
    * `version_mismatch` tells so. Default `restart`.
    */
-  readonly onVersionMismatch?: 'resume' | 'restart' | 'quarantine';
+  readonly onVersionMismatch?: 'resume' | 'restart' | 'quarantine' | undefined;
   /**
    * Called after the task ended failed, cancelled or as a dead letter, by the process that ended it: the place to
    * remove temporary files. Best effort: what it throws becomes an `alert` of kind `cleanup_failed`.
    */
-  readonly cleanup?: (snapshot: TaskSnapshot, reason: CleanupReason, ...args: A) => unknown;
+  readonly cleanup?: ((snapshot: TaskSnapshot, reason: CleanupReason, ...args: A) => unknown) | undefined;
   /**
    * The path, URL or name of the document that the task is about. With it a task that ends failed is tracked as a failed
    * document: grouped, counted, and retried by `recovery.documents`.
@@ -104,15 +107,15 @@ export interface TaskOptions<A extends unknown[], R = unknown> {
    * between them, 1 s at first and twice as long each time, up to 5 min, plus up to half of that as jitter; callers
    * wait with it. Crashes don't count, nor does what no retry can mend (`UNRECOVERABLE`, `INPUT_INVALID`). Default 1.
    */
-  readonly maxAttempts?: number;
+  readonly maxAttempts?: number | undefined;
   /** How long it may run, over all its attempts, in ms. Then its signal aborts, and it fails. Default: no limit. */
-  readonly maxDurationMs?: number;
+  readonly maxDurationMs?: number | undefined;
   /** How long it may go on without any progress, step or item, in ms. Then as `maxDurationMs`. Default: no limit. */
-  readonly maxSilenceMs?: number;
+  readonly maxSilenceMs?: number | undefined;
   /** As in `RecoveryOptions`, for this task. */
-  readonly maxCrashes?: number | CrashBudget;
+  readonly maxCrashes?: number | CrashBudget | undefined;
   /** As in `RecoveryOptions`, for this task. */
-  readonly strategies?: readonly RecoveryStrategy[];
+  readonly strategies?: readonly RecoveryStrategy[] | undefined;
 }
 
 /**

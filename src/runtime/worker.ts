@@ -76,8 +76,14 @@ export class Worker implements LeaseHolder {
   /** Makes it known, durably, how many suspects this process has on trial. */
   async declareSuspects(count: number): Promise<void> {
     const writer = await this.#open();
+    const before = this.#suspects;
     this.#suspects = count;
-    await writer.write((draft) => draft.set(keys.worker(this.incarnation), { suspects: String(count) }));
+    try {
+      await writer.write((draft) => draft.set(keys.worker(this.incarnation), { suspects: String(count) }));
+    } catch (error) {
+      this.#suspects = before;
+      throw error;
+    }
   }
 
   /** None any more; it is enough when that is known with the next renewal. */

@@ -37,6 +37,8 @@ export interface LiveTaskStart {
   readonly hasAutomatic: boolean;
   /** What it is known for as a failed document; null when it is none. */
   readonly failed: KnownFailure | null;
+  /** It has crashed before: what it is at is written before it begins, as evidence. */
+  readonly crashed: boolean;
 }
 
 /** A result on its way to the storage. */
@@ -90,6 +92,11 @@ export class LiveTask {
   /** User code is about to run. From here on a crash may be the task's own doing. */
   began(draft: Draft): void {
     this.#head(draft, { began: String(this.start.attempt) });
+  }
+
+  /** What it is about to do. */
+  at(draft: Draft, step: string): void {
+    this.#head(draft, { step });
   }
 
   /** It has outlived what made it suspect. */

@@ -1,9 +1,12 @@
 /** What users hand over to be stored, on its way to the storage and back: through their codec, if they have one. */
 import type { PayloadCodec } from '../domain/codec.js';
 import { isRecoveryError, RecoveryError } from '../errors.js';
+import { MAX_VALUE_BYTES } from '../storage/storage.js';
 
 /** Before each text that a codec has made; no JSON text begins with it. */
 const SEAL = '~';
+/** What fits into a field of the storage, with room for what stands around it. */
+const MAX_SEALED_BYTES = MAX_VALUE_BYTES - 64 * 1024;
 
 export class Payloads {
   /** False without a codec: then texts are stored as they are. */
@@ -20,7 +23,14 @@ export class Payloads {
   /** The text to store. @throws `CODEC_FAILED` */
   seal(text: string, taskId: string, what: string): string {
     if (this.#codec === null) return text;
-    return SEAL + this.#run('encode', text, taskId, what);
+    const sealed = SEAL + this.#run('encode', text, taskId, what);
+    const bytes = Buffer.byteLength(sealed);
+    if (bytes <= MAX_SEALED_BYTES) return sealed;
+    throw new RecoveryError(
+      'PAYLOAD_TOO_LARGE',
+      `The ${what} of task "${taskId}" has ${bytes} bytes once encoded, over the limit of ${MAX_SEALED_BYTES} bytes.`,
+      { details: { bytes, maxBytes: MAX_SEALED_BYTES } },
+    );
   }
 
   /** The text that was sealed. @throws `CODEC_FAILED` */

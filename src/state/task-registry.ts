@@ -174,7 +174,7 @@ export class TaskRegistry {
    */
   readonly counts = async (name?: string): Promise<TaskCounts> => {
     await this.#store.look();
-    const names = name === undefined ? await this.names() : [name];
+    const names = name === undefined ? await this.allNames() : [name];
     const total = async (status: TaskStatus): Promise<number> => {
       const counts = await Promise.all(names.map((each) => this.#store.count(indexes.inState(status, each))));
       return counts.reduce((sum, count) => sum + count, 0);
@@ -196,8 +196,14 @@ export class TaskRegistry {
     };
   };
 
-  /** The task names that the namespace has seen. */
-  async names(): Promise<string[]> {
+  /** The task names that the namespace has seen. @throws `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE` */
+  readonly names = async (): Promise<string[]> => {
+    await this.#store.look();
+    return this.allNames();
+  };
+
+  /** The same for those who have looked already. @internal */
+  async allNames(): Promise<string[]> {
     const names: string[] = [];
     for await (const page of this.#store.pages(this.#store.home, indexes.names)) {
       for (const { id } of page.entries) names.push(id);
@@ -206,7 +212,7 @@ export class TaskRegistry {
   }
 
   async #places({ name, status }: ListOptions): Promise<Place[]> {
-    const names = name === undefined ? await this.names() : [name];
+    const names = name === undefined ? await this.allNames() : [name];
     const statuses = status === undefined ? TASK_STATUSES : [status];
     return statuses.flatMap((state) =>
       names.flatMap((each) =>

@@ -213,7 +213,7 @@ describe('the decisions of the built-in strategies', () => {
     const crash = crashAt(NOW_MS, { step: 'parse' });
     const once = { crashes: [crash], crashBudget: { count: 1, windowMs: 90 * 60_000 } };
     expect(planner.plan(snapshotOf(once)).reason).toBe(
-      'It crashed 1 times within 1.5 h; the budget is 1. The last step it reported was "parse".',
+      'It crashed once within 1.5 h; the budget is 1. The last step it reported was "parse".',
     );
     expect(planner.plan(snapshotOf({ versionChange: changed({ from: 'a', to: 'b' }) }))).toMatchObject({
       reason: expect.stringMatching(/version "a".*"b".*no migrate.*starts again/),

@@ -231,7 +231,7 @@ describe('how an orphan goes into the queue', () => {
   it('at once when nothing is charged, whatever was before', async () => {
     const head = headWith(crashesFrom(9, 8));
     expect(await delayOf(head, { cause: 'released' })).toBe(0);
-    expect(await delayOf(head, { trial: 3 })).toBe(0);
+    expect(await delayOf(headWith(crashesFrom()), { trial: 3 })).toBe(0);
   });
 
   it('crashes out of the window of its own budget do not count', async () => {

@@ -30,6 +30,7 @@ export function handlerWith(change: Partial<Handler> = {}): Handler {
     onVersionMismatch: 'restart',
     input: null,
     maxAttempts: 1,
+    document: null,
     maxDurationMs: null,
     maxSilenceMs: null,
     cleanup: null,

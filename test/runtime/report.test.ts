@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { RecoveryError } from '../../src/errors.js';
 import type { RecoveryErrorCode } from '../../src/errors.js';
+import { shutDownError } from '../../src/runtime/engine.js';
 import { outcomeOf, ReportBuilder } from '../../src/runtime/report.js';
 
 describe('ReportBuilder', () => {
@@ -46,12 +47,17 @@ describe('outcomeOf', () => {
     ['SLOT_CONFLICT', 'lost'],
     ['UNRECOVERABLE', 'failed'],
   ])('%s is %s', (code, outcome) => {
-    expect(outcomeOf(new RecoveryError(code, 'why'))).toEqual({ outcome, error: 'why' });
+    expect(outcomeOf(new RecoveryError(code, 'why'), shutDownError())).toEqual({ outcome, error: 'why' });
   });
 
   it('anything else is a failure, its text bounded', () => {
-    expect(outcomeOf(new Error('x'.repeat(5_000)))).toEqual({ outcome: 'failed', error: 'x'.repeat(1_000) });
-    expect(outcomeOf(Object.assign(new Error('x'), { message: 5 }))).toEqual({
+    expect(outcomeOf(new Error('x'.repeat(5_000)), null)).toEqual({
+      outcome: 'failed',
+      error: 'x'.repeat(1_000),
+    });
+    // That of another Recovery is the task's own affair.
+    expect(outcomeOf(shutDownError(), null)).toMatchObject({ outcome: 'failed' });
+    expect(outcomeOf(Object.assign(new Error('x'), { message: 5 }), null)).toEqual({
       outcome: 'failed',
       error: '5',
     });

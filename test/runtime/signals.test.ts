@@ -13,8 +13,9 @@ type Signal = 'SIGTERM' | 'SIGINT' | 'SIGHUP' | 'SIGQUIT';
 const SIGNALS: readonly Signal[] = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'];
 
 const cleanUp: (() => void)[] = [];
-afterEach(() => {
+afterEach(async () => {
   for (const each of cleanUp.splice(0)) each();
+  await settled();
   vi.restoreAllMocks();
 });
 
@@ -35,7 +36,8 @@ function handling(options?: Parameters<typeof handleSignals>[1]) {
   const listening = (): Signal[] =>
     SIGNALS.filter((signal, at) => process.listenerCount(signal) > (before[at] ?? 0));
   const off = options === undefined ? handleSignals(shutdown) : handleSignals(shutdown, options);
-  cleanUp.push(off);
+  // Ended before the next test, while `kill` is still a spy: shutdowns that go on hold each other's signals back.
+  cleanUp.push(off, done.resolve);
   return { kills, calls, done, listening, off };
 }
 
@@ -79,6 +81,17 @@ describe('handleSignals', () => {
     done.reject(new Error('no'));
     await settled();
     expect(kills).toEqual([[process.pid, 'SIGHUP']]);
+  });
+
+  it('lets the signal through only when all that shut down on it have ended', async () => {
+    const [first, second] = [handling({ signals: ['SIGQUIT'] }), handling({ signals: ['SIGQUIT'] })];
+    process.emit('SIGQUIT', 'SIGQUIT');
+    first.done.resolve();
+    await settled();
+    expect(second.kills).toEqual([]);
+    second.done.resolve();
+    await settled();
+    expect(second.kills).toEqual([[process.pid, 'SIGQUIT']]);
   });
 
   it('leaves the end to others who listen', async () => {

@@ -73,7 +73,7 @@ describe.each([1, 3])('ctx.step, on %i partitions', (partitions) => {
         keepResult: false,
       });
       if (ctx.attempt === 1) {
-        expect(value.runs).toBe(1);
+        expect(value?.runs).toBe(1);
         return crash();
       }
       return value ?? 'nothing';

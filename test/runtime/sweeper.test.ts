@@ -58,6 +58,20 @@ describe.each([1, 3])('the sweeper, on %i partitions', (partitions) => {
     expect(watcher.heard.filter(({ event }) => event === 'recovery_completed')).toHaveLength(2);
   });
 
+  it.each([
+    ['', false],
+    [', and a wake-up does not put that off', true],
+  ])('takes early what an old process gives back right after the first look%s', async (_, woken) => {
+    const old = world.proc();
+    await startIn(old, 'a');
+    const { recovery } = await watching();
+    if (woken) recovery.withRecovery(() => null, { name: 'later' });
+    await world.clock.advance(LEASE_MS / 10);
+    await world.until(old.recovery.shutdown({ timeoutMs: 100 }));
+    await world.clock.advance(LEASE_MS / 4);
+    expect(await statusOf('a')).toBe('completed');
+  });
+
   it('nothing is swept before runStartupRecovery', async () => {
     const victim = world.proc();
     await startIn(victim, 'a');

@@ -186,7 +186,7 @@ describe('what an error means for its task', () => {
     ['STORAGE_READONLY', false, true],
     ['STORAGE_REFUSED', false, false],
   ])('%s: no other try helps: %s; not its fault: %s', (code, final, innocent) => {
-    expect([isFinal(coded(code)), isNotItsFault(coded(code))]).toEqual([final, innocent]);
+    expect([isFinal(coded(code)), isNotItsFault(coded(code), coded('SHUT_DOWN'))]).toEqual([final, innocent]);
   });
 
   it('time over for good is final, a silence is not', () => {
@@ -195,7 +195,7 @@ describe('what an error means for its task', () => {
   });
 
   it.each([new Error('x'), 'x', null, undefined])('%s is neither', (thrown) => {
-    expect([isFinal(thrown), isNotItsFault(thrown)]).toEqual([false, false]);
+    expect([isFinal(thrown), isNotItsFault(thrown, null)]).toEqual([false, false]);
   });
 
   it('a cancellation has its reason, if there is one', () => {
@@ -211,13 +211,16 @@ describe('what an error means for its task', () => {
     ['TASK_DEAD_LETTER', 'was given up'],
     ['TASK_CANCELLED', 'was cancelled'],
   ] as const)('%s tells why: as it is told, as it is stored, or not at all', (code, what) => {
+    const advice = 'recovery.tasks.requeue makes it go on.';
     const task = { ...taskAt(0), crashedAtMs: [5] };
     const stored = { ...task, error: { name: 'E', message: 'stored', code: null } };
-    expect(gaveUpError(code, stored, 'told').message).toBe(`Task "t" ${what}: told`);
-    expect(gaveUpError(code, stored).message).toBe(`Task "t" ${what}: stored`);
+    expect(gaveUpError(code, stored, 'told').message).toBe(`Task "t" ${what}: told ${advice}`);
+    expect(gaveUpError(code, stored).message).toBe(`Task "t" ${what}: stored ${advice}`);
+    const whole = { ...stored, error: { ...stored.error, message: 'Task "t" was cancelled: x.' } };
+    expect(gaveUpError(code, whole).message).toBe(`Task "t" was cancelled: x. ${advice}`);
     expect(gaveUpError(code, task)).toMatchObject({
       code,
-      message: `Task "t" ${what}: no reason was kept`,
+      message: `Task "t" ${what}: no reason was kept. ${advice}`,
       details: { taskId: 't', crashedAtMs: [5] },
     });
   });

@@ -5,7 +5,6 @@ import type { Job } from './jobs.js';
 import * as mutants from './mutants.js';
 import { removeHead } from './removal.js';
 import { atEachCall, schedules } from './schedules.js';
-import type { Fault } from './sim-storage.js';
 import { simulate } from './world.js';
 import type { Scenario } from './world.js';
 
@@ -19,18 +18,15 @@ const repeated = [
   ...atEachCall(BASE, CALLS, 'lose-reply', 0),
   ...atEachCall(BASE, CALLS, 'late-duplicate', 3),
 ];
-/** A lost reply, and a crash a few calls later. */
-const lostThenCrashed = repeated.flatMap((scenario) =>
-  [1, 2, 3, 4].map((later) => ({
-    ...scenario,
-    faults: [
-      ...scenario.faults,
-      ...scenario.faults.map(({ call }): Fault => {
-        return { worker: 0, call: call + later, kind: 'crash-before', ms: 40 };
-      }),
-    ],
-  })),
-);
+/** A crash when the answer to a batch that was sent again has been heard, and nothing else has been written since. */
+const crashesAfterDuplicate: NonNullable<Scenario['dies']> =
+  (world) =>
+  (_, { outcomes }) => {
+    if (outcomes.some(({ status }) => status === 'duplicate'))
+      world.time.after(10, () => world.processes[0]?.crash(40));
+    return null;
+  };
+const lostThenCrashed = repeated.map((scenario) => ({ ...scenario, dies: crashesAfterDuplicate }));
 /** Frozen in the middle of a long task, until another worker is in the middle of it. */
 const frozen = [700, 1_300, 1_900].flatMap((ms) =>
   atEachCall({ ...BASE, jobs: [{ id: 'slow-1', kind: 'slow', worker: 0 }] }, CALLS, 'pause-before', ms),

@@ -30,7 +30,7 @@ export interface Scenario {
    * Makes a judge, for one run: after which commits the process dies that made them, before it hears of them. It gives
    * the ms until the restart, or null.
    */
-  readonly dies?: () => (batches: readonly Batch[], reply: CommitReply) => number | null;
+  readonly dies?: (world: World) => (batches: readonly Batch[], reply: CommitReply) => number | null;
   /** How long a poison runs before it takes its process down, in ms. */
   readonly poisonMs?: number;
   /** The library's chance is always the same: tasks that crash together come back together. */
@@ -41,6 +41,11 @@ export interface Scenario {
   readonly requeues?: boolean;
   /** What else happens, at given times. */
   readonly script?: readonly { readonly atMs: number; readonly run: (world: World) => void }[];
+}
+
+/** When the last event of the script is due. */
+export function scriptEndMs({ script = [] }: Scenario): number {
+  return Math.max(0, ...script.map(({ atMs }) => atMs));
 }
 
 /** What became of it. */

@@ -45,6 +45,7 @@ export class Witness {
   readonly #keys = new Map<string, string>();
   readonly #kept = new Set<string>();
   readonly #running = new Set<Execution>();
+  #rollbacks = 0;
   readonly #mostPoison: number;
   readonly #mostCharged: number;
   /** Tasks that somebody wanted to be cancelled in this life, and those whose records say so. */
@@ -151,6 +152,10 @@ export class Witness {
     }
     const keptBefore = new Set(this.#kept);
     const alive = (): boolean => peer.clock.state !== 'dead';
+    const rollbacks = this.#rollbacks;
+    // The reply may have been under way when the storage went back and lost what it tells of.
+    const holds = (): boolean =>
+      rollbacks === this.#rollbacks || fenceOf(this.#tokens.get(taskId) ?? '') === fence;
     return {
       effect: (done, key) => {
         const place = `${taskId} ${done}`;
@@ -163,10 +168,11 @@ export class Witness {
       },
       happened: (done) => this.effects.has(`${taskId} ${done}`),
       kept: (done) => {
-        if (alive()) this.#kept.add(`${taskId} ${done}`);
+        if (alive() && holds()) this.#kept.add(`${taskId} ${done}`);
       },
       acknowledged: (done) => {
-        if (alive()) this.#acknowledged.set(taskId, Math.max(done, this.#acknowledged.get(taskId) ?? 0));
+        if (alive() && holds())
+          this.#acknowledged.set(taskId, Math.max(done, this.#acknowledged.get(taskId) ?? 0));
       },
       left: () => void this.#running.delete(execution),
     };
@@ -174,6 +180,7 @@ export class Witness {
 
   /** The storage has gone back to an older state: what it acknowledged since is gone, and may be given out again. */
   rolledBack(tokens: ReadonlyMap<string, string>): void {
+    this.#rollbacks += 1;
     this.#acknowledged.clear();
     this.#kept.clear();
     this.#fences.clear();

@@ -9,6 +9,7 @@ import { eventViolations, headsOf, indexViolations, unendedTasks } from './invar
 import { POISON_BUDGET, POISON_MS } from './jobs.js';
 import type { Job } from './jobs.js';
 import { LEASE_MS, pidOf, SimProcess } from './process.js';
+import { scriptEndMs } from './scenario.js';
 import type { Outcome, Scenario } from './scenario.js';
 import type { Fault, Outage, Wire } from './sim-storage.js';
 import { EPOCH_MS, seededFractions, VirtualTime } from './virtual-clock.js';
@@ -21,6 +22,8 @@ const BOOT_ID_PATH = '/proc/sys/kernel/random/boot_id';
 const MAX_MS = 4 * 3_600_000;
 const MAX_EVENTS = 300_000;
 const QUIET_MS = 4 * LEASE_MS;
+/** What a script brings back after all is done has a lease to run out, a sweep to wait for and its run to go through. */
+const BROUGHT_BACK_MS = 8 * LEASE_MS;
 
 export class World {
   readonly time: VirtualTime = new VirtualTime();
@@ -55,7 +58,7 @@ export class World {
     this.#incarnations = [...this.calls];
     this.processes = this.calls.map(() => null);
     const fraction = seededFractions(scenario.seed);
-    const dies = scenario.dies?.();
+    const dies = scenario.dies?.(this);
     const make = scenario.partition ?? ((): MemoryPartition => new MemoryPartition(10_000));
     this.#inner = storageOver(
       () => {
@@ -100,6 +103,7 @@ export class World {
       this.#faultsOver = true;
       if (this.#scenario.requeues === true) await this.#requeueAll();
       const calls = [...this.calls];
+      await this.#untilScriptIsOver();
       const quietAtMs = this.time.nowMs + QUIET_MS;
       await this.#until(() => this.time.nowMs >= quietAtMs);
       this.#checkEnd();
@@ -246,6 +250,14 @@ export class World {
     this.#checkIndexes();
   }
 
+  /** A storage that is restored after everybody has heard gives tasks back that nobody waits for. */
+  async #untilScriptIsOver(): Promise<void> {
+    const { time, partitions } = this;
+    const endMs = Math.max(time.nowMs, scriptEndMs(this.#scenario));
+    await this.#until(() => time.nowMs >= endMs);
+    await this.#until(() => time.nowMs >= endMs + BROUGHT_BACK_MS || unendedTasks(partitions).length === 0);
+  }
+
   #nextFault(worker: number): Fault | null {
     const call = (this.calls[worker] ?? 0) + 1;
     this.calls[worker] = call;
@@ -260,8 +272,7 @@ export class World {
 
   /** Cancelled tasks get another life, which nothing disturbs any more. */
   async #requeueAll(): Promise<void> {
-    const lastMs = Math.max(0, ...(this.#scenario.script ?? []).map(({ atMs }) => atMs));
-    await this.#until(() => this.time.nowMs > lastMs + 2_000 && this.#done);
+    await this.#until(() => this.time.nowMs > scriptEndMs(this.#scenario) + 2_000 && this.#done);
     const cancelled = this.#scenario.jobs.filter(({ id }) => this.witness.results.get(id) === 'cancelled');
     for (const job of cancelled) void this.processes[job.worker]?.requeue(job);
     await this.#until(() => cancelled.every(({ id }) => this.witness.requeued.has(id)));

@@ -39,6 +39,8 @@ async function taskWith(count: number, version = '1') {
     eventSeq: 1,
     checkpointSeq: 0,
     hasAutomatic: false,
+    crashed: false,
+    failed: null,
   });
   let sequence = 0;
   const write = async (change: (draft: Draft) => void): Promise<void> => {

@@ -40,7 +40,7 @@ const WAYS = {
   },
   failed: async (task: TaskInMemory) => {
     const { live, write } = await hold(task, holder('w1'));
-    await write((draft) => live.fail(draft, ERROR, 1));
+    await write((draft) => live.fail(draft, ERROR, 1, null));
   },
   cancelled: async (task: TaskInMemory) => {
     const { live, write } = await hold(task, holder('w1'));
@@ -191,7 +191,7 @@ describe('requeueBatch', () => {
       live.step(draft, 'a', 'j1');
       live.item(draft, 'm', { buckets: 1, total: 2, done: 1, failed: 0 }, 'k', 'j1');
       live.automaticCheckpoint(draft, 40, null, 3);
-      live.fail(draft, ERROR, 1);
+      live.fail(draft, ERROR, 1, null);
     });
     const before = await task.head();
     await task.commit(requeueBatch(before, 'again', FOREVER));

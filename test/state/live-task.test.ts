@@ -117,7 +117,7 @@ describe('LiveTask', () => {
     ['long', { kind: 'text' as const, text: 'x'.repeat(INLINE_CHARACTERS + 1) }, 'record', null, true],
   ])('keeps a result that is %s', async (_what, result, resultKind, inline, elsewhere) => {
     const { task, live, write } = await running();
-    await write((draft) => live.complete(draft, result));
+    await write((draft) => live.complete(draft, result, 0));
     expect(await task.head()).toMatchObject({
       resultKind,
       result: inline,
@@ -130,10 +130,10 @@ describe('LiveTask', () => {
 
   it('ends with one event, or with two when it was recovered', async () => {
     const plain = await running();
-    await plain.write((draft) => plain.live.complete(draft, { kind: 'none' }));
+    await plain.write((draft) => plain.live.complete(draft, { kind: 'none' }, 0));
     expect(await eventsOf(plain)).toEqual(['task_completed']);
     const recovered = await running(true);
-    await recovered.write((draft) => recovered.live.complete(draft, { kind: 'none' }));
+    await recovered.write((draft) => recovered.live.complete(draft, { kind: 'none' }, 0));
     expect(await eventsOf(recovered)).toEqual(['recovery_completed', 'task_completed']);
   });
 
@@ -143,13 +143,15 @@ describe('LiveTask', () => {
     set.live.event(refused, 'checkpoint_created');
     set.live.prepare(refused);
     set.live.refused();
-    await set.write((draft) => set.live.complete(draft, { kind: 'none' }));
+    await set.write((draft) => set.live.complete(draft, { kind: 'none' }, 0));
     await expectConsistent(set.task);
   });
 
   it('fails with its error, but tells only name and code in events', async () => {
     const set = await running(true);
-    await set.write((draft) => set.live.fail(draft, { name: 'TypeError', message: 'secret', code: 'E1' }, 1));
+    await set.write((draft) =>
+      set.live.fail(draft, { name: 'TypeError', message: 'secret', code: 'E1' }, 1, null),
+    );
     expect((await set.task.head()).task).toMatchObject({ status: 'failed', error: { message: 'secret' } });
     expect((await set.task.events()).slice(1)).toMatchObject([
       { event: 'recovery_failed', error_name: 'TypeError', error_code: 'E1' },

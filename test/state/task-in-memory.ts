@@ -120,6 +120,8 @@ export async function hold(
     eventSeq: start.eventSeq,
     checkpointSeq: start.checkpointSeq,
     hasAutomatic: start.automatic !== null,
+    crashed: false,
+    failed: null,
   });
   let sequence = 0;
   const write = async (change: (draft: Draft) => unknown): Promise<Outcome> => {
