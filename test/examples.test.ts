@@ -122,6 +122,7 @@ describe('examples', () => {
     ['codec.mjs', 'old key gone: CODEC_FAILED'],
     ['shutdown.mjs', 'the process ended: SIGTERM'],
     ['cancel.mjs', 'afterwards: cancelled'],
+    ['failed-documents.mjs', 'left: 12 of 18'],
   ])('%s does what it says', async (name, words) => {
     const { code, output } = await run([`examples/${name}`]);
     expect(output).toContain(words);
