@@ -48,13 +48,23 @@ export function failureFrom(
     fingerprint: fingerprintOf({ ...error, frame }),
     category: categoryOf(error),
     worker: engine.settings.slot ?? engine.worker.identity.host,
-    queryPattern: query === null ? null : label(normalizedMessage(query)),
+    queryPattern: query === null ? null : label(normalizedMessage(query)) || null,
     version,
   };
   const details: FailureDetails = { documentPath: path, query, error, frame, metadata };
-  const { limits } = engine.settings;
-  const text = toJsonText(details, { what: `the failure of "${taskId}"`, maxBytes: limits.inputBytes });
-  return { failure, details: engine.store.payloads.seal(text, taskId, 'failure') };
+  return { failure, details: sealed(engine, taskId, details) };
+}
+
+/** Empty when it can't be kept: that must not keep the task's end from being written. */
+function sealed({ settings, store }: Engine, taskId: string, details: FailureDetails): string {
+  try {
+    const maxBytes = settings.limits.inputBytes;
+    const text = toJsonText(details, { what: `the failure of "${taskId}"`, maxBytes });
+    return store.payloads.seal(text, taskId, 'failure');
+  } catch (error) {
+    log.recovery('the failure of %s could not be kept: %s', taskId, kindOf(error));
+    return '';
+  }
 }
 
 function label(text: string): string {
@@ -69,6 +79,8 @@ function documentOf(handler: Handler, args: readonly unknown[] | null, taskId: s
       query: null,
       metadata: null,
     };
+    // Async ones by mistake: what they reject with must not end the process.
+    for (const answer of [path, query]) Promise.resolve<unknown>(answer).catch(() => {});
     if (typeof path === 'string' && (query === null || typeof query === 'string')) {
       const cut = (text: string): string => text.slice(0, LONGEST_PATH).toWellFormed();
       return { path: cut(path), query: query === null ? null : cut(query), metadata };

@@ -210,11 +210,13 @@ export class FailedDocumentsTracker {
     if (text === undefined) {
       throw new RecoveryError('CORRUPT_RECORD', `What is kept of the failure of "${taskId}" is gone.`);
     }
-    const value = fromJsonText(this.#store.payloads.open(text, taskId, 'failure'), 'a failure');
+    // Empty: it could not be kept.
+    const value =
+      text === '' ? {} : fromJsonText(this.#store.payloads.open(text, taskId, 'failure'), 'a failure');
     const { documentPath, query, error, frame, metadata }: Record<string, unknown> = isObject(value)
       ? value
       : {};
-    const { name, message, code }: Record<string, unknown> = isObject(error) ? error : {};
+    const { name, message, code }: Record<string, unknown> = isObject(error) ? error : { ...task.error };
     const { failure, failedAtMs } = failed;
     const words = (part: unknown): string | null => (typeof part === 'string' ? part : null);
     return {

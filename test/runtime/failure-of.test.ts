@@ -1,0 +1,156 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { FailedDocumentRecord } from '../../src/domain/failed-document.js';
+import type { TaskOptions } from '../../src/runtime/task-options.js';
+import { keys } from '../../src/state/keys.js';
+import { rejectionOf, trapUnhandledRejections, World } from './harness.js';
+import type { ProcOptions } from './harness.js';
+import { fieldsOf } from './lab.js';
+
+trapUnhandledRejections();
+
+let world: World;
+beforeEach(() => void (world = new World()));
+afterEach(() => world.end());
+
+type Odd = Pick<Partial<TaskOptions<[string]>>, 'document' | 'query'>;
+
+/** What is kept of task "t" once it has thrown; the end is written, whatever else. */
+async function failedWith(
+  thrown: unknown,
+  odd: Odd = {},
+  options: ProcOptions = {},
+): Promise<FailedDocumentRecord | null> {
+  const { recovery } = world.proc(options);
+  const fn = (): never => {
+    throw thrown;
+  };
+  const task = recovery.withRecovery<[string], never>(fn, {
+    name: 'n',
+    taskId: () => 't',
+    document: (path) => path,
+    ...odd,
+  });
+  await rejectionOf(task('/a'));
+  expect(await fieldsOf(world)).toMatchObject({ status: 'failed' });
+  expect(await recovery.failures.count()).toBe(1);
+  return recovery.failures.get('t');
+}
+
+/** What nobody who keeps to the types can answer. */
+const nonsense = (value: unknown): (() => string) => (() => value) as () => string;
+
+const boom = (): never => {
+  throw new Error('boom');
+};
+
+describe('document() and query()', () => {
+  it.each<[string, Odd]>([
+    ['a document() that throws', { document: boom }],
+    ['a document() without an answer', { document: nonsense(undefined) }],
+    ['a document() with a number', { document: nonsense(7) }],
+    ['a document() with a promise', { document: nonsense(Promise.resolve('/a')) }],
+    ['a document() with an object', { document: nonsense({ toString: boom }) }],
+  ])('name the document by its id after %s', async (_what, odd) => {
+    expect(await failedWith(new Error('x'), odd)).toMatchObject({ documentPath: 't', query: null });
+  });
+
+  it('may be async by mistake, and reject: that ends no process', async () => {
+    expect(
+      await failedWith(new Error('x'), { document: () => nonsense(Promise.reject(new Error('late')))() }),
+    ).toMatchObject({ documentPath: 't' });
+    world = new World();
+    expect(
+      await failedWith(new Error('x'), { query: () => nonsense(Promise.reject(new Error('late')))() }),
+    ).toMatchObject({ query: null });
+  });
+
+  it.each<[string, Odd]>([
+    ['throws', { query: boom }],
+    ['answers with a number', { query: nonsense(7) }],
+    ['answers with undefined', { query: nonsense(undefined) }],
+  ])('a query() that %s is left out', async (_what, odd) => {
+    expect(await failedWith(new Error('x'), odd)).toMatchObject({ query: null });
+  });
+
+  it('may answer with empty texts', async () => {
+    expect(await failedWith(new Error('x'), { document: () => '', query: () => '' })).toMatchObject({
+      documentPath: '',
+      query: '',
+    });
+  });
+
+  it('may answer with texts of any length, which are cut', async () => {
+    const found = await failedWith(new Error('x'), {
+      document: () => `/${'d'.repeat(5_000_000)}`,
+      query: () => `SELECT ${'q'.repeat(5_000_000)}`,
+    });
+    expect([found?.documentPath.length, found?.query?.length]).toEqual([4_096, 4_096]);
+  });
+
+  it('may answer with halves of characters, at the cut too', async () => {
+    const found = await failedWith(new Error('x'), {
+      document: () => `\ud800${'d'.repeat(4_094)}\u{1f600}`,
+      query: () => '\udc00 = 7',
+    });
+    expect([found?.documentPath.isWellFormed(), found?.query]).toEqual([true, '\ufffd = 7']);
+  });
+});
+
+describe('the error', () => {
+  it('is grouped as the censor leaves it', async () => {
+    const redact = () => ({ name: 'E', message: 'gone', code: null });
+    const found = await failedWith(new Error('ENOENT secret-1'), {}, { redact });
+    expect(found).toMatchObject({ errorName: 'E', errorMessage: 'gone', category: 'other' });
+    const first = found?.fingerprint;
+    await world.end();
+    world = new World();
+    const other = await failedWith(new Error('ETIMEDOUT secret-other'), {}, { redact });
+    // Not the same place in this file, but nothing of the message.
+    expect([other?.category, other?.errorMessage, typeof first]).toEqual(['other', 'gone', 'string']);
+    expect(JSON.stringify(await fieldsOf(world, keys.failure('t')))).not.toContain('secret');
+  });
+
+  it.each([['text'], [7], [null], [undefined], [Symbol('s')], [{ a: 1 }], [() => {}]])(
+    'may be no error: %s',
+    async (thrown) => {
+      expect(await failedWith(thrown)).toMatchObject({ frame: null, documentPath: '/a' });
+    },
+  );
+
+  it('may have no stack, or one that is no text or throws', async () => {
+    const without = Object.assign(new Error('x'), { stack: undefined });
+    const number = Object.assign(new Error('x'), { stack: 7 });
+    const throwing = Object.defineProperty(new Error('x'), 'stack', { get: boom });
+    const revocable = Proxy.revocable(new Error('x'), {});
+    revocable.revoke();
+    for (const thrown of [without, number, throwing, revocable.proxy]) {
+      world = new World();
+      expect(await failedWith(thrown)).toMatchObject({ frame: null });
+    }
+  });
+
+  it('may be of any length', async () => {
+    const found = await failedWith(new Error(`ENOENT ${'x '.repeat(2_500_000)}\ud800`));
+    expect(found).toMatchObject({ category: 'file_not_found' });
+    expect(found?.errorMessage.length).toBe(8 * 1024);
+  });
+});
+
+describe('what can not be kept does not keep the end from being written', () => {
+  it('with a codec that fails', async () => {
+    const codec = {
+      encode: (text: string, place: string) => (place.endsWith('failure') ? boom() : text),
+      decode: (text: string) => text,
+    };
+    expect(await failedWith(new Error('x'), {}, { codec })).toMatchObject({
+      documentPath: 't',
+      errorMessage: 'x',
+    });
+    expect(JSON.stringify(await fieldsOf(world, keys.failure('t')))).not.toContain('/a');
+  });
+
+  it('with a low limit of inputs', async () => {
+    const odd = { document: () => 'd'.repeat(4_096), query: () => 'q'.repeat(4_096) };
+    await failedWith(new Error('x'), odd, { limits: { inputBytes: 1_024 } });
+  });
+});
