@@ -60,8 +60,13 @@ export function decodeCursor(text: string, partitions: number): Position {
   try {
     const value: unknown = JSON.parse(Buffer.from(text, 'base64url').toString());
     const [partition, score, id]: unknown[] = Array.isArray(value) ? value : [];
-    const known = typeof partition === 'number' && partition >= 0 && partition < partitions;
-    if (known && typeof score === 'number' && typeof id === 'string') return { partition, score, id };
+    const known =
+      typeof partition === 'number' &&
+      Number.isInteger(partition) &&
+      partition >= 0 &&
+      partition < partitions;
+    if (known && typeof score === 'number' && Number.isFinite(score) && typeof id === 'string')
+      return { partition, score, id };
   } catch {
     // Answered below.
   }
