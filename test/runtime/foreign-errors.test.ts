@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { PayloadCodec } from '../../src/domain/codec.js';
 import { alertsOf, SWEEP_MS, trapUnhandledRejections, World } from './harness.js';
 import { die, startQuietly, swept, watched } from './lab.js';
-import { hang, minutes } from './suspect-lab.js';
+import { byId, hang, minutes, statesOf } from './suspect-lab.js';
 
 trapUnhandledRejections();
 
@@ -181,6 +181,24 @@ describe('errors of other tasks', () => {
     const { call } = await throwing(thrown);
     expect(call.state).toBe('rejected');
     expect(call.value === thrown).toBe(true);
+  });
+
+  // The same bug.
+  it.fails('a thrown promise that never settles gives its slot back', async () => {
+    const options = byId('n');
+    const old = world.proc();
+    const before = old.recovery.withRecovery((_ctx, _id: string) => hang(), options);
+    for (const id of ['a', 'b']) await startQuietly(before, id);
+    await die(world, old);
+    const { recovery } = world.proc({ concurrency: 1 });
+    recovery.withRecovery((_ctx, id: string) => {
+      // oxlint-disable-next-line typescript/only-throw-error -- as a user's code may
+      if (id === 'a') throw hang();
+      return id;
+    }, options);
+    await world.until(recovery.runStartupRecovery());
+    await minutes(world, 3);
+    await expect(statesOf(recovery)).resolves.toEqual({ a: 'failed', b: 'completed' });
   });
 });
 
