@@ -99,7 +99,7 @@ describe('a cancel that comes in between', () => {
   });
 
   // A bug that is left: the task is cancelled, but its caller gets the error of its function (see `#thrown` of Attempt).
-  it.fails('and its caller gets what others get who ask for it', async () => {
+  it('and its caller gets what others get who ask for it', async () => {
     const { call } = await cancelledBeforeItsError();
     expect(call).toMatchObject({ state: 'rejected', value: { code: 'TASK_CANCELLED' } });
   });
