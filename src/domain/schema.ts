@@ -45,8 +45,10 @@ function pathOf({ path = [] }: SchemaIssue): string {
   return parts.length === 0 ? 'the input' : parts.join('.');
 }
 
-/** What a schema complains about; foreign code, so whatever it is. */
-function issuesOf(given: unknown): { path: string; message: string }[] {
+/** What is wrong, in words. */
+type Issues = readonly { readonly path: string; readonly message: string }[];
+
+function issuesOf(given: unknown): Issues {
   try {
     if (!Array.isArray(given)) return [];
     return given.map((issue: SchemaIssue) => ({ path: pathOf(issue), message: messageOf(issue.message) }));
@@ -57,9 +59,14 @@ function issuesOf(given: unknown): { path: string; message: string }[] {
 
 /** The parsed input. @throws `INPUT_INVALID` naming what is wrong, by path */
 export async function parseInput(schema: StandardSchema, taskName: string, input: unknown): Promise<unknown> {
-  let result: SchemaResult<unknown>;
+  let issues: Issues | null;
+  let value: unknown;
   try {
-    result = await schema['~standard'].validate(input);
+    const result: unknown = await schema['~standard'].validate(input);
+    if (!isObject(result)) throw new TypeError('it gave no answer');
+    // Foreign code: what it answers may do anything when it is looked at.
+    ({ value } = result);
+    issues = result['issues'] === undefined ? null : issuesOf(result['issues']);
   } catch (cause) {
     throw new RecoveryError(
       'INPUT_INVALID',
@@ -67,11 +74,7 @@ export async function parseInput(schema: StandardSchema, taskName: string, input
       { cause, details: { threw: true } },
     );
   }
-  if (!isObject(result)) {
-    throw new RecoveryError('INPUT_INVALID', `The input schema of "${taskName}" gave no answer.`);
-  }
-  if (result.issues === undefined) return result.value;
-  const issues = issuesOf(result.issues);
+  if (issues === null) return value;
   const named = issues.slice(0, NAMED).map(({ path, message }) => `${path}: ${message}`);
   const more = issues.length > NAMED ? `; and ${issues.length - NAMED} more` : '';
   throw new RecoveryError(

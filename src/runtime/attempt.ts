@@ -195,7 +195,8 @@ export class Attempt implements LeaseHolder {
   }
 
   async threw(thrown: unknown): Promise<never> {
-    throw await this.#ended(() => this.#failed(thrown));
+    const { told } = await this.#ended(() => this.#failed(thrown));
+    throw told;
   }
 
   /** Ends the task with a result. */
@@ -261,9 +262,9 @@ export class Attempt implements LeaseHolder {
     }
   }
 
-  /** The error to reject with, after the storage knows what it has to. */
-  async #failed(thrown: unknown): Promise<unknown> {
-    if (this.gate.lost) return this.gate.stop ?? thrown;
+  /** What to reject with, after the storage knows what it has to. In a box: a promise can be thrown, too. */
+  async #failed(thrown: unknown): Promise<{ readonly told: unknown }> {
+    if (this.gate.lost) return { told: this.gate.stop ?? thrown };
     const ending = this.#ending();
     const stopped = this.gate.stop ?? this.gate.yielded;
     try {
@@ -272,10 +273,10 @@ export class Attempt implements LeaseHolder {
       else if (stopped !== null || isNotItsFault(thrown, this.#engine.closing)) await ending.release();
       else if (isUndecodable(thrown, this.taskId)) await ending.leaveToOthers();
       else this.retryInMs = await ending.failOrRetry(thrown);
-      return stopped ?? thrown;
+      return { told: ending.cancelled ?? stopped ?? thrown };
     } catch (error) {
       log.task('the end of %s could not be written: %s', this.taskId, kindOf(error));
-      return error;
+      return { told: error };
     }
   }
 

@@ -13,7 +13,7 @@ import { claimBatch, retriedDocument } from '../state/transitions.js';
 import { Attempt } from './attempt.js';
 import { crashesOf } from './charges.js';
 import type { Engine, Handler } from './engine.js';
-import { notAfter } from './engine.js';
+import { assertOpen, notAfter } from './engine.js';
 import { execute } from './execution.js';
 import type { DiscoverHook } from './pieces.js';
 import { argumentsOf, examine, inputTextOf, planFor, resumeOf } from './snapshot.js';
@@ -135,6 +135,8 @@ function tellOdds({ emitter }: Engine, { head, checkpoints, snapshot }: Found, p
 }
 
 async function take(engine: Engine, handler: Handler, decided: Decided): Promise<Attempt | null> {
+  // Whoever waited for a turn may have waited into a shutdown.
+  assertOpen(engine);
   const { found, plan, args, userText, suspect } = decided;
   const { head, snapshot } = found;
   const { taskId, name, priority, attempt } = head.task;

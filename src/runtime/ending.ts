@@ -32,6 +32,8 @@ export class Ending {
   readonly #live: LiveTask;
   readonly #writer: RecordWriter;
   readonly #past: Past;
+  /** Set when it turned out at its end that it was to be cancelled. */
+  cancelled: RecoveryError | null = null;
 
   constructor(engine: Engine, handler: Handler, live: LiveTask, writer: RecordWriter, past: Past) {
     this.#engine = engine;
@@ -103,7 +105,8 @@ export class Ending {
     // Asked for while it ran, and not heard of yet: it must not wait for its next try.
     const asked = await this.#cancelReason();
     if (asked !== null) {
-      await this.cancel(cancelledError(this.#taskId, asked));
+      this.cancelled = cancelledError(this.#taskId, asked);
+      await this.cancel(this.cancelled);
       return null;
     }
     const delayMs = backoffMs(this.#engine, count);

@@ -39,13 +39,11 @@ export class TaskAdmin implements TaskCommands {
         const batch = controlBatch(taskId, cancelField(reason), control, this.#stamp(taskId));
         if (!(await this.#commit(taskId, batch))) continue;
       }
-      // Nobody is there to hear of it.
-      const over = head.task.leaseUntilMs !== null && head.task.leaseUntilMs <= nowMs;
-      if (status === 'processing' && !over) {
-        for (const attempt of this.#engine.attempts) {
-          if (attempt.taskId === taskId) attempt.halt(cancelledError(taskId, reason), 'cancelled');
-        }
-        return 'requested';
+      if (status === 'processing') {
+        const here = [...this.#engine.attempts].filter((attempt) => attempt.taskId === taskId);
+        for (const attempt of here) attempt.halt(cancelledError(taskId, reason), 'cancelled');
+        // With its lease over, nobody is there to hear of it.
+        if (here.length > 0 || (head.task.leaseUntilMs ?? 0) > nowMs) return 'requested';
       }
       if (await this.#end(head, reason)) return 'cancelled';
     }
