@@ -26,7 +26,7 @@ import type { LeaseKeeper } from './lease-keeper.js';
 import type { Settings } from './options.js';
 import type { Survivors } from './survivors.js';
 import type { SuspectLane } from './suspects.js';
-import type { CleanupReason, DocumentOf, Migrated } from './task-options.js';
+import type { CleanupReason, Migrated } from './task-options.js';
 import type { Worker } from './worker.js';
 
 type Discovered = ReadonlyMap<string, unknown> | null;
@@ -46,7 +46,9 @@ export interface Handler {
   readonly onVersionMismatch: VersionChange['policy'];
   readonly input: StandardSchema | null;
   /** What a failure of the task is called as a document; null: failures are not tracked. */
-  readonly document: ((args: readonly unknown[]) => DocumentOf) | null;
+  readonly document:
+    | ((args: readonly unknown[]) => { readonly path: () => unknown; readonly query: (() => unknown) | null })
+    | null;
   readonly maxAttempts: number;
   readonly maxDurationMs: number | null;
   readonly maxSilenceMs: number | null;

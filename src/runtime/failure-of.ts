@@ -73,22 +73,25 @@ function label(text: string): string {
 
 /** What it is called; its id when nobody can say. */
 function documentOf(handler: Handler, args: readonly unknown[] | null, taskId: string): DocumentOf {
+  const given = handler.document?.(args ?? []);
+  return {
+    path: answerOf(handler.name, given?.path) ?? taskId,
+    query: answerOf(handler.name, given?.query),
+    metadata: null,
+  };
+}
+
+/** What a user's function answers, cut; null when it throws, or answers nonsense. */
+function answerOf(name: string, ask: (() => unknown) | null | undefined): string | null {
   try {
-    const { path, query, metadata } = handler.document?.(args ?? []) ?? {
-      path: taskId,
-      query: null,
-      metadata: null,
-    };
-    // Async ones by mistake: what they reject with must not end the process.
-    for (const answer of [path, query]) Promise.resolve<unknown>(answer).catch(() => {});
-    if (typeof path === 'string' && (query === null || typeof query === 'string')) {
-      const cut = (text: string): string => text.slice(0, LONGEST_PATH).toWellFormed();
-      return { path: cut(path), query: query === null ? null : cut(query), metadata };
-    }
+    const answer = ask?.();
+    if (typeof answer === 'string') return answer.slice(0, LONGEST_PATH).toWellFormed();
+    // An async one by mistake: what it rejects with must not end the process.
+    Promise.resolve(answer).catch(() => {});
   } catch (thrown) {
-    log.recovery('document() of %s failed: %s', handler.name, kindOf(thrown));
+    log.recovery('document() or query() of %s failed: %s', name, kindOf(thrown));
   }
-  return { path: taskId, query: null, metadata: null };
+  return null;
 }
 
 function frameOf(thrown: unknown): string | null {

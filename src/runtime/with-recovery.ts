@@ -122,9 +122,8 @@ function handlerOf<A extends unknown[], R, D>(
       document === undefined
         ? null
         : (args) => ({
-            path: document(...(args as A)),
-            query: query === undefined ? null : query(...(args as A)),
-            metadata: null,
+            path: () => document(...(args as A)),
+            query: query === undefined ? null : () => query(...(args as A)),
           }),
     maxAttempts: options.maxAttempts ?? 1,
     maxDurationMs: options.maxDurationMs ?? null,

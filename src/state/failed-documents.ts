@@ -26,6 +26,8 @@ import { decodeHead } from './head.js';
 import { keys } from './keys.js';
 import type { Store } from './store.js';
 
+/** Failures of a group that are looked at for one that can be read. */
+const LOOKED_AT = 10;
 /** Records read at a time. */
 const PAGE = 200;
 
@@ -65,10 +67,11 @@ export class FailedDocumentsTracker {
     await this.#store.look();
     const limit = options.limit ?? 100;
     const documents: FailedDocumentRecord[] = [];
+    let last: Position | null = null;
     for await (const { record, position } of this.#walk(options, options.after)) {
+      if (documents.length === limit && last !== null) return { documents, next: encodeCursor(last) };
       documents.push(record);
-      if (documents.length < limit) continue;
-      return { documents, next: encodeCursor(position) };
+      last = position;
     }
     return { documents, next: null };
   };
@@ -134,16 +137,18 @@ export class FailedDocumentsTracker {
   async #newest(fingerprint: string): Promise<FailedDocumentRecord | null> {
     let newest: FailedDocumentRecord | null = null;
     for (const partition of this.#store.partitions) {
-      const query = { limit: 1, reverse: true };
+      // A few: the newest may be unreadable.
+      const query = { limit: LOOKED_AT, reverse: true };
       const { entries } = await this.#store.range(
         partition,
         failureIndexes.by('fingerprint', fingerprint),
         query,
       );
-      const [record = null] = await this.#read(
+      const records = await this.#read(
         partition,
         entries.map(({ id }) => id),
       );
+      const record = records.find((each) => each !== null) ?? null;
       if (record !== null && record.failedAtMs > (newest?.failedAtMs ?? -1)) newest = record;
     }
     return newest;
