@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { FailedDocumentRecord } from '../../src/domain/failed-document.js';
 import type { TaskOptions } from '../../src/runtime/task-options.js';
 import { keys } from '../../src/state/keys.js';
-import { rejectionOf, trapUnhandledRejections, World } from './harness.js';
+import { trapUnhandledRejections, World } from './harness.js';
 import type { ProcOptions } from './harness.js';
 import { fieldsOf } from './lab.js';
 
