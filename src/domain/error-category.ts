@@ -15,9 +15,6 @@ export interface ErrorFacts {
   readonly code: string | null;
 }
 
-/** A categorizer of the user's own: the name of a category, or null to leave the error to {@link categoryOf}. */
-export type Categorizer = (error: ErrorFacts) => string | null;
-
 /** Characters of a message that are looked at: a reason stands at its beginning, data at its end. */
 const JUDGED = 2_048;
 

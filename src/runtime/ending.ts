@@ -1,6 +1,7 @@
 /** The ends that an attempt can come to by its own owner's hand. Made when one comes: a running task needs none. */
 import type { RecoveryError } from '../errors.js';
 import { toJsonText } from '../domain/json.js';
+import type { StoredError } from '../domain/task.js';
 import { decodeControl } from '../state/control.js';
 import type { Draft } from '../state/draft.js';
 import { keys } from '../state/keys.js';
@@ -69,8 +70,10 @@ export class Ending {
     await this.release();
   }
 
-  async fail(thrown: unknown): Promise<void> {
-    const error = storedErrorOf(thrown, this.#engine.settings);
+  async fail(
+    thrown: unknown,
+    error: StoredError = storedErrorOf(thrown, this.#engine.settings),
+  ): Promise<void> {
     const known = this.#live.start.failed;
     const failure = failureOf(this.#engine, this.#handler, this.#past.args, {
       taskId: this.#taskId,
@@ -99,7 +102,7 @@ export class Ending {
     const error = storedErrorOf(thrown, this.#engine.settings);
     const count = this.#past.errorCount + 1;
     if (isFinal(thrown) || count >= this.#handler.maxAttempts) {
-      await this.fail(thrown);
+      await this.fail(thrown, error);
       return null;
     }
     // Asked for while it ran, and not heard of yet: it must not wait for its next try.

@@ -34,7 +34,7 @@ export function failureOf(
 }
 
 /** The failure of a document, however it was heard of. */
-export function failureFrom(
+function failureFrom(
   engine: Engine,
   { taskId, error, thrown, known }: Failed,
   { path, query, metadata }: DocumentOf,
