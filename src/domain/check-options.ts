@@ -10,6 +10,10 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+export const isText: Check = (value) => (typeof value === 'string' ? null : 'must be a text');
+
+export const isBoolean: Check = (value) => (typeof value === 'boolean' ? null : 'must be true or false');
+
 /** A number between two bounds, whole unless said otherwise. */
 export function number(min: number, max: number, whole = true): Check {
   return (value) =>

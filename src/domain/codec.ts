@@ -7,7 +7,15 @@ import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, rand
 import { types } from 'node:util';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { RecoveryError } from '../errors.js';
-import { type Check, checkOptions, hasMethods, isObject, listOf, number } from './check-options.js';
+import {
+  type Check,
+  checkOptions,
+  hasMethods,
+  isBoolean,
+  isObject,
+  listOf,
+  number,
+} from './check-options.js';
 
 /**
  * Turns a payload into the text that is stored, and back. Both are synchronous and called for each read and write.
@@ -66,8 +74,6 @@ const BASE64_KEY = /^[\w+/-]{42}[AEIMQUYcgkosw048]=?$/;
 const ZIPPED_PREFIX = 'z1:';
 /** No text over it is compressed, and none decompressed: a bomb of some kilobytes could fill the memory. */
 const MAX_TEXT_BYTES = 8 * 1024 * 1024;
-
-const isBoolean: Check = (value) => (typeof value === 'boolean' ? null : 'must be true or false');
 
 // Without a cause: errors of what runs underneath are not ours to vouch for.
 function failed(place: string, problem: string, details: Readonly<Record<string, unknown>> = {}): never {

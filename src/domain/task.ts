@@ -38,7 +38,7 @@ export interface CrashEvidence {
   readonly attempt: number;
   /** How the death was seen. Why it died is nowhere recorded: an abort, an OOM kill and a SIGKILL run no code. */
   readonly cause: OrphanCause;
-  /** The step, or what the last checkpoint says it is at, and the progress that were reported last. */
+  /** The step (from the second crash on a `ctx.step`, too), or what the last checkpoint says it is at, and the progress that were reported last. */
   readonly step: string | null;
   readonly progressPercent: number;
   /** How long the attempt had run when its end was seen, in ms. */

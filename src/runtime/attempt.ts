@@ -49,8 +49,6 @@ export class Attempt implements LeaseHolder {
   readonly userText: string | null;
   readonly errorCount: number;
   readonly args: readonly unknown[] | null;
-  /** Monotonic time at which it began, in ms. */
-  readonly startedMs: number;
   /** Set when it ended with an error and is to be tried again: after how long, in ms. */
   retryInMs: number | null = null;
   readonly #engine: Engine;
@@ -76,7 +74,6 @@ export class Attempt implements LeaseHolder {
     this.#discover = start.discover;
     this.errorCount = start.errorCount;
     this.args = start.args;
-    this.startedMs = start.sentMs;
     this.#live = new LiveTask(start.live);
     const { leaseMs } = engine.settings;
     const { partition, fence, nonce, sentMs: renewedMs } = start;

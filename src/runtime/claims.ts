@@ -1,24 +1,22 @@
 /** From a task that is free to take to a running attempt: snapshot, plan, claim, run. Not claimed means not run. */
 import type { OrphanCause, Plan } from '../domain/task.js';
-import { RecoveryError } from '../errors.js';
 import { isSuspect, recentCrashes } from '../recovery/strategies.js';
 import { decodeControl } from '../state/control.js';
 import type { Head } from '../state/head.js';
 import { keys } from '../state/keys.js';
-import { refusalError } from '../state/record-writer.js';
-import { localEvent } from '../state/task-events.js';
-import { endBatch } from '../state/endings.js';
 import { onceMore } from '../state/failures.js';
 import { claimBatch, retriedDocument } from '../state/transitions.js';
+import type { Batch } from '../storage/storage.js';
 import { Attempt } from './attempt.js';
 import { crashesOf } from './charges.js';
+import { applied, endUnowned } from './commits.js';
 import type { Engine, Handler } from './engine.js';
 import { assertOpen, notAfter } from './engine.js';
 import { execute } from './execution.js';
 import type { DiscoverHook } from './pieces.js';
 import { argumentsOf, examine, inputTextOf, planFor, resumeOf } from './snapshot.js';
 import type { Found } from './snapshot.js';
-import { cancelledError, storedErrorOf } from './task-errors.js';
+import { cancelledError } from './task-errors.js';
 
 /** What a claim came to. */
 export type ClaimResult =
@@ -82,15 +80,15 @@ async function decide(
   const found = await examine(engine, handler, head, cause, crashesOf(engine, head, cause, ownerSuspects));
   // One that had ended and is called again is not what was meant.
   if (found.control.cancel !== null && cause !== 'retried') {
-    const reason = `It was cancelled before anybody went on with it. ${found.control.cancel}`.trim();
+    const { message: reason } = cancelledError(taskId, found.control.cancel);
     const plan: Plan = { action: 'fail', reason, evidence: {}, strategy: 'none' };
-    const { message } = cancelledError(taskId, found.control.cancel);
-    return (await end(engine, handler, found, 'cancelled', message)) ? { kind: 'cancelled', plan } : LOST;
+    const ended = await endUnowned(engine, head, 'cancelled', found.snapshot.crashes, reason);
+    return ended ? { kind: 'cancelled', plan } : LOST;
   }
   const plan = planFor(engine, handler, found.snapshot);
   if (plan.action === 'skip') return { kind: 'skipped', plan };
   if (plan.action === 'dead_letter') {
-    if (!(await end(engine, handler, found, 'dead_letter', plan.reason))) return LOST;
+    if (!(await endUnowned(engine, head, 'dead_letter', found.snapshot.crashes, plan.reason))) return LOST;
     tellOdds(engine, found, plan);
     return { kind: 'dead_letter', plan };
   }
@@ -162,7 +160,7 @@ async function take(engine: Engine, handler: Handler, decided: Decided): Promise
     { owner, leaseMs, fence, nonce, notAfter: notAfter(engine, partition) },
   );
   const sentMs = clock.monotonicMs();
-  if (!(await commitClaim(engine, partition, batch))) return null;
+  if (!(await won(engine, partition, batch))) return null;
   const again = retriedDocument({ head, cause: snapshot.cause });
   const live = {
     taskId,
@@ -190,20 +188,14 @@ function pastOf({ head, snapshot }: Found): { readonly errorCount: number; reado
 }
 
 /** Whether the claim won. */
-async function commitClaim(
-  { queue, worker, emitter }: Engine,
-  partition: string,
-  batch: ReturnType<typeof claimBatch>,
-): Promise<boolean> {
-  const { outcome, nowMs } = await queue.commit(partition, batch).catch((error: unknown) => {
+async function won(engine: Engine, partition: string, batch: Batch): Promise<boolean> {
+  try {
+    return await applied(engine, partition, batch);
+  } catch (error) {
     // It may have been applied all the same; a later sweep takes it back then.
-    worker.mayHoldLost = true;
+    engine.worker.mayHoldLost = true;
     throw error;
-  });
-  if (outcome.status === 'conflict' || outcome.status === 'expired') return false;
-  if (outcome.status === 'refused') throw refusalError(outcome);
-  for (const event of batch.append) emitter.emit(localEvent(event, nowMs));
-  return true;
+  }
 }
 
 function discoverWith({ discover }: Handler, args: readonly unknown[]): DiscoverHook | null {
@@ -215,31 +207,4 @@ function nextFence({ fences, emitter }: Engine, { task: { taskId, name, fence } 
   const held = fences.highest(taskId);
   if (fence < held) emitter.alert('storage_rolled_back', { task_id: taskId, name });
   return Math.max(fence, held) + 1;
-}
-
-/** Ends a task that nobody runs; whether it was still free to be ended. */
-async function end(
-  engine: Engine,
-  handler: Handler,
-  { head, snapshot }: Found,
-  status: 'dead_letter' | 'cancelled',
-  message: string,
-): Promise<boolean> {
-  const { taskId } = head.task;
-  const partition = engine.store.partitionOf(taskId);
-  const code = status === 'dead_letter' ? 'TASK_DEAD_LETTER' : 'TASK_CANCELLED';
-  const error = storedErrorOf(new RecoveryError(code, message), engine.settings);
-  const batch = endBatch(head, {
-    status,
-    crashes: snapshot.crashes,
-    error,
-    nonce: engine.random.nonce(),
-    notAfter: notAfter(engine, partition),
-  });
-  const { outcome, nowMs } = await engine.queue.commit(partition, batch);
-  if (outcome.status === 'conflict' || outcome.status === 'expired') return false;
-  if (outcome.status === 'refused') throw refusalError(outcome);
-  for (const event of batch.append) engine.emitter.emit(localEvent(event, nowMs));
-  engine.cleanups.run(handler, taskId, status);
-  return true;
 }

@@ -23,8 +23,6 @@ interface Past {
   readonly ranMs: number | null;
   /** Its arguments, where its failures are tracked. */
   readonly args: readonly unknown[] | null;
-  /** Monotonic time at which this attempt began, in ms. */
-  readonly startedMs: number;
 }
 
 export class Ending {
@@ -54,8 +52,7 @@ export class Ending {
       unstorable = unstorableError(this.#taskId, error);
       result = { kind: 'unstorable' };
     }
-    const ranMs = this.#engine.clock.monotonicMs() - this.#past.startedMs;
-    await this.#write((draft) => this.#live.complete(draft, result, ranMs));
+    await this.#write((draft) => this.#live.complete(draft, result));
     if (unstorable !== null) throw unstorable;
     return value;
   }

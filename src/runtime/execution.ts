@@ -43,7 +43,7 @@ export async function execute(
     const { taskId } = attempt;
     return attempt.fail(new RecoveryError('UNRECOVERABLE', plan.reason, { details: { taskId } }));
   }
-  if (plan.action !== 'restart') {
+  if (plan.action !== 'restart' && handler.migrate !== null) {
     const migrated = await Promise.race([migrate(engine, handler, attempt, found), stopOf(attempt)]);
     if (migrated === null) return unanswered(attempt);
     if (migrated.error !== null) return refuse(attempt, migrated.error);

@@ -5,7 +5,7 @@
  * size of the map beyond its own results. A lane takes its next item when the last one is durable: at most
  * `concurrency` items run twice.
  */
-import { checkOptions, isFunction, number } from '../domain/check-options.js';
+import { checkOptions, isBoolean, isFunction, number } from '../domain/check-options.js';
 import type { StoredError } from '../domain/task.js';
 import { RecoveryError } from '../errors.js';
 import { bucketOf, bucketsFor, decodeEntry, entries, ITEM_PREFIX } from '../state/ledger.js';
@@ -13,7 +13,7 @@ import type { MapMark } from '../state/ledger.js';
 import { keys } from '../state/keys.js';
 import { itemsFailed, keysOf } from './item-keys.js';
 import type { FailedItem } from './item-keys.js';
-import { isBoolean, keepableText } from './steps.js';
+import { keepableText } from './steps.js';
 import type { PieceWorld } from './steps.js';
 import { isNotItsFault } from './task-errors.js';
 

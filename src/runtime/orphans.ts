@@ -7,10 +7,10 @@ import { RecoveryError } from '../errors.js';
 import { decodeHead } from '../state/head.js';
 import type { Head } from '../state/head.js';
 import { indexes, keys } from '../state/keys.js';
+import { isCorruption } from '../state/store.js';
 import type { Store } from '../state/store.js';
 import type { StoredRecord } from '../storage/storage.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
-import { isCorruption } from './snapshot.js';
 import type { Engine } from './engine.js';
 import { isProvablyDead } from './identity.js';
 import type { ProcessIdentity, ProcessTable } from './identity.js';
@@ -66,8 +66,8 @@ export async function readHeads(
   partition: string,
   ids: readonly string[],
 ): Promise<(Head | RecoveryError | null)[]> {
-  const decode = (id: string, record: StoredRecord | null): Head | RecoveryError | null => {
-    if (record === null) return null;
+  const decode = (id: string, record: StoredRecord | RecoveryError | null): Head | RecoveryError | null => {
+    if (record === null || record instanceof Error) return record;
     try {
       return decodeHead(id, record);
     } catch (error) {
@@ -75,26 +75,14 @@ export async function readHeads(
       throw error;
     }
   };
-  if (ids.length === 0) return [];
-  try {
-    const { records } = await store.read(partition, ids.map(keys.head));
-    return ids.map((id, index) => decode(id, records[index] ?? null));
-  } catch (error) {
-    if (!isCorruption(error)) throw error;
-    if (ids.length === 1) return [error];
-    return (await Promise.all(ids.map((id) => readHeads(store, partition, [id])))).flat();
-  }
+  const { records } = await store.readEach(partition, ids.map(keys.head));
+  return ids.map((id, index) => decode(id, records[index] ?? null));
 }
 
 /** Reads workers' records. One that something else has written over proves nothing, and doesn't spoil the others. */
 async function readWorkers(store: Store, ids: readonly string[]): Promise<readonly (StoredRecord | null)[]> {
-  try {
-    return (await store.read(store.home, ids.map(keys.worker))).records;
-  } catch (error) {
-    if (!isCorruption(error)) throw error;
-    if (ids.length === 1) return [null];
-    return (await Promise.all(ids.map((id) => readWorkers(store, [id])))).flat();
-  }
+  const { records } = await store.readEach(store.home, ids.map(keys.worker));
+  return records.map((record) => (record instanceof Error ? null : record));
 }
 
 /** As a candidate, before it is known what its owner had on trial. */

@@ -32,7 +32,7 @@ export interface RecoveryReport {
   /** Of those, ended as failed. */
   readonly failed: number;
   readonly skipped: number;
-  /** Left in the recovery queue for later: by backoff, or behind other suspects on trial. */
+  /** Left in the recovery queue for later: by backoff, for another try after an error, or behind other suspects. */
   readonly deferred: number;
   readonly deadLettered: number;
   /** Running tasks, anywhere, without progress for `stuckAfterMs`. They are reported, never taken. */

@@ -1,7 +1,6 @@
 /** Recovery on demand, at start and periodically: the five phases, and what a caller sees of them. */
 import { isRecoveryError, kindOf, messageOf, RecoveryError } from '../errors.js';
-import { checkOptions, listOf, number, oneOf } from '../domain/check-options.js';
-import type { Check } from '../domain/check-options.js';
+import { checkOptions, isText, listOf, number, oneOf } from '../domain/check-options.js';
 import type { Plan } from '../domain/task.js';
 import type { Head } from '../state/head.js';
 import { log } from '../log.js';
@@ -21,7 +20,8 @@ import { queueOrder } from './recovery-queue.js';
 import { ReportBuilder } from './report.js';
 import type { RecoveryReport } from './report.js';
 import { Slots } from './slots.js';
-import { examine, inputTextOf, isCorruption, planFor } from './snapshot.js';
+import { isCorruption } from '../state/store.js';
+import { examine, inputTextOf, planFor } from './snapshot.js';
 import type { Starter } from './starter.js';
 import { Sweeper } from './sweeper.js';
 
@@ -64,7 +64,6 @@ export interface PlannedRecovery {
   readonly strategy: string;
 }
 
-const isText: Check = (value) => (typeof value === 'string' ? null : 'must be a text');
 const FILTER_CHECKS = { names: listOf(isText), taskIds: listOf(isText) };
 const STARTUP_CHECKS = {
   names: listOf(isText),

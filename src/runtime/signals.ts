@@ -42,7 +42,7 @@ export function handleSignals(
       if (process.listenerCount(signal) > 0) return;
       // The first process of a container is not ended by a signal that it has no handler for.
       if (process.pid === 1) process.exit(128 + constants.signals[signal]);
-      process.kill(process.pid, signal);
+      else process.kill(process.pid, signal);
     };
     shutdown(timeoutMs === undefined ? {} : { timeoutMs })
       .catch((error: unknown) => log.recovery('the shutdown on %s failed: %s', signal, kindOf(error)))

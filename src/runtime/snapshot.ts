@@ -1,5 +1,5 @@
 /** All that is looked at before it is decided what becomes of a task. */
-import { isRecoveryError, RecoveryError } from '../errors.js';
+import { RecoveryError } from '../errors.js';
 import { fromJsonText } from '../domain/json.js';
 import type { CrashEvidence, OrphanCause, Plan, TaskSnapshot, VersionChange } from '../domain/task.js';
 import type { ReadCheckpoints } from '../state/checkpoint-store.js';
@@ -101,9 +101,4 @@ export function resumeOf({ head, checkpoints }: Found, plan: Plan): Resume {
   }
   if (explicit?.name) reached.add(explicit.name);
   return { explicit, automatic, reached };
-}
-
-/** Whether an error says that records are not what they should be, rather than that the storage is away. */
-export function isCorruption(error: unknown): error is RecoveryError {
-  return isRecoveryError(error, 'CORRUPT_RECORD') || isRecoveryError(error, 'STORAGE_REFUSED');
 }

@@ -1,5 +1,5 @@
 /** Named pieces of a task whose results are kept: a later attempt gets them back without running them. */
-import { checkOptions, isFunction } from '../domain/check-options.js';
+import { checkOptions, isBoolean, isFunction } from '../domain/check-options.js';
 import { toJsonText } from '../domain/json.js';
 import type { StoredError } from '../domain/task.js';
 import { messageOf, RecoveryError } from '../errors.js';
@@ -27,8 +27,6 @@ export interface StepOptions<R> {
   readonly keepResult?: boolean | undefined;
 }
 
-export const isBoolean = (value: unknown): string | null =>
-  typeof value === 'boolean' ? null : 'must be true or false';
 const CHECKS = { verify: isFunction, keepResult: isBoolean };
 
 /** What is asked about a result that is to be kept. */

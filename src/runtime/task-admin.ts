@@ -1,17 +1,16 @@
 /** What operators do to single tasks: cancel and requeue. Nobody but its owner writes the head of a running task. */
 import { isRecoveryError, RecoveryError } from '../errors.js';
 import { checkId } from '../domain/ids.js';
-import type { StoredError, TaskRecord } from '../domain/task.js';
+import type { TaskRecord } from '../domain/task.js';
 import { cancelField, controlBatch, decodeControl } from '../state/control.js';
 import type { Control } from '../state/control.js';
 import { decodeHead } from '../state/head.js';
 import type { Head } from '../state/head.js';
 import { keys } from '../state/keys.js';
-import { refusalError } from '../state/record-writer.js';
-import { localEvent } from '../state/task-events.js';
 import type { CancelOutcome, TaskCommands } from '../state/task-registry.js';
-import { endBatch, forgetBatch, requeueBatch } from '../state/endings.js';
+import { forgetBatch, requeueBatch } from '../state/endings.js';
 import type { Batch } from '../storage/storage.js';
+import { applied, endUnowned } from './commits.js';
 import type { Engine } from './engine.js';
 import { notAfter } from './engine.js';
 import { cancelledError } from './task-errors.js';
@@ -88,15 +87,11 @@ export class TaskAdmin implements TaskCommands {
   }
 
   async #end(head: Head, reason: string): Promise<boolean> {
-    const { taskId, name, crashes } = head.task;
-    const { message } = cancelledError(taskId, reason);
-    const error: StoredError = { name: 'RecoveryError', message, code: 'TASK_CANCELLED' };
-    const batch = endBatch(head, { status: 'cancelled', crashes, error, ...this.#stamp(taskId) });
-    if (!(await this.#commit(taskId, batch))) return false;
+    const { taskId, crashes } = head.task;
+    const error = cancelledError(taskId, reason);
+    if (!(await endUnowned(this.#engine, head, 'cancelled', crashes, error.message))) return false;
     this.#wake(taskId);
-    this.#engine.suspects.drop(taskId, cancelledError(taskId, reason));
-    const handler = this.#engine.handlers.get(name);
-    if (handler !== undefined) this.#engine.cleanups.run(handler, taskId, 'cancelled');
+    this.#engine.suspects.drop(taskId, error);
     return true;
   }
 
@@ -123,14 +118,8 @@ export class TaskAdmin implements TaskCommands {
     return { nonce: random.nonce(), notAfter: notAfter(this.#engine, store.partitionOf(taskId)) };
   }
 
-  /** Whether it was applied; false: look again. */
-  async #commit(taskId: string, batch: Batch): Promise<boolean> {
-    const { store, queue, emitter } = this.#engine;
-    const { outcome, nowMs } = await queue.commit(store.partitionOf(taskId), batch);
-    if (outcome.status === 'refused') throw refusalError(outcome);
-    if (outcome.status === 'conflict' || outcome.status === 'expired') return false;
-    for (const event of batch.append ?? []) emitter.emit(localEvent(event, nowMs));
-    return true;
+  #commit(taskId: string, batch: Batch): Promise<boolean> {
+    return applied(this.#engine, this.#engine.store.partitionOf(taskId), batch);
   }
 }
 

@@ -105,7 +105,7 @@ export interface TaskOptions<A extends unknown[], R = unknown> {
   /**
    * Attempts that may end with an error before the task counts as failed, 1 to 1,000. With more than one the task waits
    * between them, 1 s at first and twice as long each time, up to 5 min, plus up to half of that as jitter; callers
-   * wait with it. Crashes don't count, nor does what no retry can mend (`UNRECOVERABLE`, `INPUT_INVALID`). Default 1.
+   * wait with it. Crashes don't count, nor does what no retry can mend (`UNRECOVERABLE`, `INPUT_INVALID`, `STEP_RESULT_NOT_STORABLE`). Default 1.
    */
   readonly maxAttempts?: number | undefined;
   /** How long it may run, over all its attempts, in ms. Then its signal aborts, and it fails. Default: no limit. */

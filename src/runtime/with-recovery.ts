@@ -47,7 +47,10 @@ export interface StartedTask<R> {
 export interface WrappedTask<A extends unknown[], R> {
   (...args: A): Promise<R>;
   readonly taskName: string;
-  /** Resolves as soon as the task is durable and running. @throws as the call itself does before it runs */
+  /**
+   * Resolves as soon as the task is durable and running here, or has ended; with `ifRunning: 'join'` and a task that
+   * runs elsewhere, when that has ended. @throws as the call itself does before it runs
+   */
   readonly start: (...args: A) => Promise<StartedTask<R>>;
   /** The same definition on another Recovery, for tests. */
   readonly with: (recovery: Pick<Recovery, 'withRecovery'>) => WrappedTask<A, R>;

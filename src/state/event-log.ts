@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.js';
 import { RecoveryError } from '../errors.js';
 import type { RecoveryEvent } from '../domain/events.js';
+import { decodeParts, encodeParts } from './cursor.js';
 import { decodeEvent } from './task-events.js';
 import type { EventPage } from '../storage/storage.js';
 import type { Store } from './store.js';
@@ -11,20 +12,11 @@ const POLL_MS = 250;
 
 type Positions = (string | null)[];
 
-function encode(positions: Positions): string {
-  return Buffer.from(JSON.stringify(positions)).toString('base64url');
-}
-
 function decode(cursor: string, partitions: number): Positions {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
-    if (Array.isArray(value) && value.length === partitions) {
-      return value.map((position) => (typeof position === 'string' ? position : null));
-    }
-  } catch {
-    // Answered below, like a cursor of another namespace.
-  }
-  throw new RecoveryError('INVALID_VALUE', 'This is no event cursor of this namespace. Start without one.');
+  const positions = decodeParts(cursor);
+  if (positions.length !== partitions)
+    throw new RecoveryError('INVALID_VALUE', 'This is no event cursor of this namespace. Start without one.');
+  return positions.map((position) => (typeof position === 'string' ? position : null));
 }
 
 function truncated(nowMs: number): RecoveryEvent {
@@ -86,7 +78,7 @@ export async function* followEvents(
         if (ended()) return;
         positions[index] = cursor;
         found += 1;
-        yield decodeEvent(fields, encode(positions));
+        yield decodeEvent(fields, encodeParts(positions));
       }
       // Nothing is left at a cursor that was trimmed away: continue at the oldest event kept.
       if (page.truncated && page.events.length === 0) positions[index] = null;

@@ -1,4 +1,4 @@
-import { isRecoveryError, RecoveryError } from '../errors.js';
+import { RecoveryError } from '../errors.js';
 import { checkOptions, isObject } from '../domain/check-options.js';
 import type { FailedDocumentRecord, FailureGroup } from '../domain/failed-document.js';
 import { checkId } from '../domain/ids.js';
@@ -28,8 +28,6 @@ import type { Store } from './store.js';
 
 /** Failures of a group that are looked at for one that can be read. */
 const LOOKED_AT = 10;
-/** Records read at a time. */
-const PAGE = 200;
 
 /**
  * Tracks documents whose tasks ended failed: tasks with a `document` option come in by themselves, and leave when they
@@ -144,10 +142,8 @@ export class FailedDocumentsTracker {
         failureIndexes.by('fingerprint', fingerprint),
         query,
       );
-      const records = await this.#read(
-        partition,
-        entries.map(({ id }) => id),
-      );
+      const ids = entries.map(({ id }) => id);
+      const records = await this.#read(partition, ids);
       const record = records.find((each) => each !== null) ?? null;
       if (record !== null && record.failedAtMs > (newest?.failedAtMs ?? -1)) newest = record;
     }
@@ -165,41 +161,28 @@ export class FailedDocumentsTracker {
       const after = start?.partition === partition ? { after: start } : {};
       const pages = this.#store.pages(name, indexOf(filter), { ...boundsOf(filter), ...after });
       for await (const { entries } of pages) {
-        for (let from = 0; from < entries.length; from += PAGE) {
-          const page = entries.slice(from, from + PAGE);
-          const records = await this.#read(
-            name,
-            page.map(({ id }) => id),
-          );
-          for (const [at, { id, score }] of page.entries()) {
-            const record = records[at] ?? null;
-            if (record !== null && fits(record, filter)) yield { record, position: { partition, score, id } };
-          }
+        const ids = entries.map(({ id }) => id);
+        const records = await this.#read(name, ids);
+        for (const [at, { id, score }] of entries.entries()) {
+          const record = records[at] ?? null;
+          if (record !== null && fits(record, filter)) yield { record, position: { partition, score, id } };
         }
       }
     }
   }
 
   async #read(partition: string, ids: readonly string[]): Promise<(FailedDocumentRecord | null)[]> {
-    if (ids.length === 0) return [];
-    try {
-      const wanted = ids.flatMap((id) => [keys.head(id), keys.failure(id)]);
-      const { records, nowMs } = await this.#store.read(partition, wanted);
-      return ids.map((id, at) => {
-        const [head = null, details = null] = records.slice(2 * at);
-        try {
-          return this.#decode(id, head, details, nowMs);
-        } catch {
-          return null;
-        }
-      });
-    } catch (error) {
-      // A key of another type fails the whole read: then one by one.
-      if (!isRecoveryError(error, 'CORRUPT_RECORD') && !isRecoveryError(error, 'STORAGE_REFUSED'))
-        throw error;
-      if (ids.length === 1) return [null];
-      return (await Promise.all(ids.map((id) => this.#read(partition, [id])))).flat();
-    }
+    const wanted = ids.flatMap((id) => [keys.head(id), keys.failure(id)]);
+    const { records, nowMs } = await this.#store.readEach(partition, wanted);
+    return ids.map((id, at) => {
+      const [head = null, details = null] = records.slice(2 * at);
+      if (head instanceof Error || details instanceof Error) return null;
+      try {
+        return this.#decode(id, head, details, nowMs);
+      } catch {
+        return null;
+      }
+    });
   }
 
   #decode(

@@ -1,29 +1,30 @@
 /** What is asked of the failed documents: filters, pages, and the index that answers best. */
 import { RecoveryError } from '../errors.js';
-import { number } from '../domain/check-options.js';
-import type { Check, OptionChecks } from '../domain/check-options.js';
+import { isText, number } from '../domain/check-options.js';
+import type { OptionChecks } from '../domain/check-options.js';
 import type { FailedDocumentRecord } from '../domain/failed-document.js';
+import { decodeParts, encodeParts } from './cursor.js';
 import { failureIndexes } from './failures.js';
 
 /** What to list or count. */
 export interface FailureFilter {
-  readonly category?: string;
-  readonly fingerprint?: string;
-  readonly worker?: string;
+  readonly category?: string | undefined;
+  readonly fingerprint?: string | undefined;
+  readonly worker?: string | undefined;
   /** The name of the task. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** Failed first at least so long ago, in ms. */
-  readonly minAgeMs?: number;
+  readonly minAgeMs?: number | undefined;
   /** Failed first at most so long ago, in ms. */
-  readonly maxAgeMs?: number;
+  readonly maxAgeMs?: number | undefined;
 }
 
 /** A filter, and which page. */
 export interface FailureListOptions extends FailureFilter {
   /** `next` of the page before. */
-  readonly after?: string;
+  readonly after?: string | undefined;
   /** Records a page, 1 to 1,000. Default 100. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
 }
 
 /** A page of failed documents; `next` is null on the last one. */
@@ -38,7 +39,6 @@ export interface FailureCommands {
   requeue(taskId: string): Promise<void>;
 }
 
-const isText: Check = (value) => (typeof value === 'string' ? null : 'must be a text');
 const YEARS_MS = 10 * 366 * 86_400_000;
 export const FILTER_CHECKS: OptionChecks = {
   category: isText,
@@ -49,6 +49,7 @@ export const FILTER_CHECKS: OptionChecks = {
   maxAgeMs: number(0, YEARS_MS, false),
 };
 export const LIST_CHECKS: OptionChecks = { ...FILTER_CHECKS, after: isText, limit: number(1, 1_000) };
+
 /** Where a list goes on. */
 export interface Position {
   readonly partition: number;
@@ -57,24 +58,16 @@ export interface Position {
 }
 
 export function decodeCursor(text: string, partitions: number): Position {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(text, 'base64url').toString());
-    const [partition, score, id]: unknown[] = Array.isArray(value) ? value : [];
-    const known =
-      typeof partition === 'number' &&
-      Number.isInteger(partition) &&
-      partition >= 0 &&
-      partition < partitions;
-    if (known && typeof score === 'number' && Number.isFinite(score) && typeof id === 'string')
-      return { partition, score, id };
-  } catch {
-    // Answered below.
-  }
+  const [partition, score, id] = decodeParts(text);
+  const known =
+    typeof partition === 'number' && Number.isInteger(partition) && partition >= 0 && partition < partitions;
+  if (known && typeof score === 'number' && Number.isFinite(score) && typeof id === 'string')
+    return { partition, score, id };
   throw new RecoveryError('INVALID_VALUE', 'This is no cursor of this list of failures. Start without one.');
 }
 
 export function encodeCursor({ partition, score, id }: Position): string {
-  return Buffer.from(JSON.stringify([partition, score, id])).toString('base64url');
+  return encodeParts([partition, score, id]);
 }
 
 /** The index with the fewest entries that a filter allows, as far as that is known without looking. */

@@ -12,8 +12,6 @@ export const keys = {
   control: (taskId: string): string => `x:${taskId}`,
   /** What is kept of the failure of a document. */
   failure: (taskId: string): string => `f:${taskId}`,
-  /** What retries of documents came to, in this partition. */
-  failureCounts: 'failures',
   quarantine: (taskId: string): string => `q:${taskId}`,
   checkpoint: (taskId: string, seq: number): string => `c${seq % KEPT_CHECKPOINTS}:${taskId}`,
   /** Names carry their length: a colon in one can't imitate the end of it. */

@@ -30,7 +30,6 @@ export function keepFailure(
 ): void {
   apply(draft, taskId, failed(taskId, before, failure));
   draft.set(keys.failure(taskId), { data: details, at: { fromNow: 0 } });
-  if (before !== null) draft.increment(keys.failureCounts, 'failed', 1);
 }
 
 /** It is no failed document any more. */
@@ -38,10 +37,4 @@ export function forgetFailure(draft: Draft, { taskId, failed: before }: Known): 
   if (before === null) return;
   apply(draft, taskId, forgotten(taskId, before.failure));
   draft.remove(keys.failure(taskId));
-}
-
-/** A failed document was completed, by an attempt that ran so long. */
-export function countRecovered(draft: Draft, ranMs: number): void {
-  draft.increment(keys.failureCounts, 'succeeded', 1);
-  draft.increment(keys.failureCounts, 'durationMs', Math.round(ranMs));
 }

@@ -7,7 +7,7 @@ import type { CheckpointText } from './checkpoint-store.js';
 import type { Draft } from './draft.js';
 import type { KnownFailure } from './failures.js';
 import { INLINE_CHARACTERS, REACHED_PREFIX } from './head.js';
-import { countRecovered, forgetFailure, keepFailure } from './live-failure.js';
+import { forgetFailure, keepFailure } from './live-failure.js';
 import type { NewFailure } from './live-failure.js';
 import { indexes, keys, priorityBase } from './keys.js';
 import {
@@ -173,10 +173,9 @@ export class LiveTask {
     draft.index(indexes.stuck(this.start.name), this.start.taskId, sinceMs);
   }
 
-  complete(draft: Draft, result: ResultText, ranForMs: number): Fields[] {
+  complete(draft: Draft, result: ResultText): Fields[] {
     const { taskId } = this.start;
     forgetFailure(draft, this.start);
-    if (this.start.failed !== null) countRecovered(draft, ranForMs);
     const fields: Record<string, string> = { progress: '100' };
     if (result.kind !== 'text') fields['resultKind'] = result.kind;
     else if (result.text.length <= INLINE_CHARACTERS) {

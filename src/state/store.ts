@@ -1,6 +1,7 @@
 /** A storage bound to one namespace: partitions by id, deadlines, and an estimate of each partition's clock. */
 import type { Clock } from '../clock.js';
 import { isRecoveryError } from '../errors.js';
+import type { RecoveryError } from '../errors.js';
 import type { PayloadCodec } from '../domain/codec.js';
 import type {
   Batch,
@@ -84,6 +85,25 @@ export class Store {
     return this.#noted(partition, () => this.storage.read(partition, wanted, fields, this.#options));
   }
 
+  /** As `read`; a key of another type, which fails a whole call, is an error in its own place instead. */
+  async readEach(
+    partition: string,
+    wanted: readonly string[],
+  ): Promise<{ nowMs: number; records: readonly (StoredRecord | RecoveryError | null)[] }> {
+    if (wanted.length === 0) return { nowMs: this.estimatedNowMs(partition), records: [] };
+    try {
+      return await this.read(partition, wanted);
+    } catch (error) {
+      if (!isCorruption(error)) throw error;
+      if (wanted.length === 1) return { nowMs: this.estimatedNowMs(partition), records: [error] };
+      const each = await Promise.all(wanted.map((key) => this.readEach(partition, [key])));
+      return {
+        nowMs: Math.max(...each.map(({ nowMs }) => nowMs)),
+        records: each.flatMap(({ records }) => records),
+      };
+    }
+  }
+
   async commit(partition: string, batches: readonly Batch[]): Promise<CommitReply> {
     return this.#noted(partition, () => this.storage.commit(partition, batches, this.#options));
   }
@@ -143,6 +163,11 @@ export class Store {
       throw error;
     }
   }
+}
+
+/** Whether an error says that records are not what they should be, rather than that the storage is away. */
+export function isCorruption(error: unknown): error is RecoveryError {
+  return isRecoveryError(error, 'CORRUPT_RECORD') || isRecoveryError(error, 'STORAGE_REFUSED');
 }
 
 /** Entries read at a time where all of an index is wanted. */

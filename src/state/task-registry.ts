@@ -1,10 +1,10 @@
-import { isRecoveryError, RecoveryError } from '../errors.js';
-import { checkOptions, number, oneOf } from '../domain/check-options.js';
-import type { Check } from '../domain/check-options.js';
+import { RecoveryError } from '../errors.js';
+import { checkOptions, isText, number, oneOf } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
 import { TASK_STATUSES } from '../domain/task.js';
 import type { TaskRecord, TaskStatus } from '../domain/task.js';
 import type { StoredRecord } from '../storage/storage.js';
+import { decodeParts, encodeParts } from './cursor.js';
 import { decodeHead } from './head.js';
 import { indexes, keys } from './keys.js';
 import type { Store } from './store.js';
@@ -51,7 +51,6 @@ interface Cursor extends Place {
   readonly id: string;
 }
 
-const isText: Check = (value) => (typeof value === 'string' ? null : 'must be a text');
 const CHECKS = {
   name: isText,
   status: oneOf(...TASK_STATUSES),
@@ -60,14 +59,9 @@ const CHECKS = {
 };
 
 function decodeCursor(text: string): Cursor {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(text, 'base64url').toString());
-    const [partition, index, score, id]: unknown[] = Array.isArray(value) ? value : [];
-    const named = typeof partition === 'string' && typeof index === 'string';
-    if (named && typeof score === 'number' && typeof id === 'string') return { partition, index, score, id };
-  } catch {
-    // Answered below.
-  }
+  const [partition, index, score, id] = decodeParts(text);
+  const named = typeof partition === 'string' && typeof index === 'string';
+  if (named && typeof score === 'number' && typeof id === 'string') return { partition, index, score, id };
   throw foreignCursor();
 }
 
@@ -76,7 +70,7 @@ function foreignCursor(): RecoveryError {
 }
 
 function encodeCursor({ partition, index, score, id }: Cursor): string {
-  return Buffer.from(JSON.stringify([partition, index, score, id])).toString('base64url');
+  return encodeParts([partition, index, score, id]);
 }
 
 function isSame(a: Place, b: Place): boolean {
@@ -222,22 +216,13 @@ export class TaskRegistry {
   }
 
   async #read(partition: string, ids: readonly string[]): Promise<TaskRecord[]> {
-    if (ids.length === 0) return [];
-    try {
-      const { records } = await this.#store.read(partition, ids.map(keys.head));
-      return records.flatMap((record, index) => readable(ids[index], record));
-    } catch (error) {
-      // A key of another type fails the whole read: then one by one.
-      if (!isRecoveryError(error, 'CORRUPT_RECORD') && !isRecoveryError(error, 'STORAGE_REFUSED'))
-        throw error;
-      if (ids.length === 1) return [];
-      return (await Promise.all(ids.map((id) => this.#read(partition, [id])))).flat();
-    }
+    const { records } = await this.#store.readEach(partition, ids.map(keys.head));
+    return records.flatMap((record, index) => readable(ids[index], record));
   }
 }
 
-function readable(id: string | undefined, record: StoredRecord | null): TaskRecord[] {
-  if (record === null || id === undefined) return [];
+function readable(id: string | undefined, record: StoredRecord | RecoveryError | null): TaskRecord[] {
+  if (record === null || record instanceof Error || id === undefined) return [];
   try {
     return [decodeHead(id, record).task];
   } catch {

@@ -220,7 +220,6 @@ export function claimBatch(claim: Claim, holder: Holder): Batch & { append: Fiel
       ...replaced(leave(head), held(holder, name, taskId)),
       ...(document === null ? [] : retried(taskId, document).index),
     ],
-    ...(document === null ? {} : { increment: [{ key: keys.failureCounts, field: 'attempts', by: 1 }] }),
     append,
   };
 }

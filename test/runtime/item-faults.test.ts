@@ -5,10 +5,10 @@ import { keys } from '../../src/state/keys.js';
 import { ITEM_PREFIX } from '../../src/state/ledger.js';
 import { crashedOnce, overwrite } from './crashed-once.js';
 import { away, gate, rejectionOf, trapUnhandledRejections, World } from './harness.js';
+import { callable, upTo } from './lab.js';
 
 trapUnhandledRejections();
 
-const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n);
 const key = (item: unknown): string => String(item);
 
 describe.each([1, 3])('ctx.map when things go wrong, on %i partitions', (partitions) => {
@@ -16,12 +16,8 @@ describe.each([1, 3])('ctx.map when things go wrong, on %i partitions', (partiti
   beforeEach(() => void (world = new World(partitions)));
   afterEach(() => world.end());
 
-  /** A task "t" that can be called again after it failed. */
-  function task<R>(body: (ctx: RecoveryContext) => Promise<R>, options: Parameters<World['proc']>[0] = {}) {
-    const proc = world.proc(options);
-    const wrapped = proc.recovery.withRecovery(body, { name: 'n', taskId: () => 't' });
-    return { ...proc, call: () => world.until(wrapped()) };
-  }
+  const task = <R>(body: (ctx: RecoveryContext) => Promise<R>, options?: Parameters<World['proc']>[0]) =>
+    callable(world, body, options);
 
   it('a result that JSON cannot hold stops the lanes; its item is done, and the others are not lost', async () => {
     const runs: number[] = [];

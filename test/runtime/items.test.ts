@@ -3,10 +3,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RecoveryContext } from '../../src/runtime/context.js';
 import { crashedOnce } from './crashed-once.js';
 import { rejectionOf, trapUnhandledRejections, World } from './harness.js';
+import { callable, upTo } from './lab.js';
 
 trapUnhandledRejections();
 
-const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n);
 const key = (item: unknown): string => String(item);
 
 describe.each([1, 3])('ctx.map, on %i partitions', (partitions) => {
@@ -14,12 +14,8 @@ describe.each([1, 3])('ctx.map, on %i partitions', (partitions) => {
   beforeEach(() => void (world = new World(partitions)));
   afterEach(() => world.end());
 
-  /** A task "t" that can be called again after it failed. */
-  function task<R>(body: (ctx: RecoveryContext) => Promise<R>, options: Parameters<World['proc']>[0] = {}) {
-    const proc = world.proc(options);
-    const wrapped = proc.recovery.withRecovery(body, { name: 'n', taskId: () => 't' });
-    return { ...proc, call: () => world.until(wrapped()) };
-  }
+  const task = <R>(body: (ctx: RecoveryContext) => Promise<R>, options?: Parameters<World['proc']>[0]) =>
+    callable(world, body, options);
 
   it('gives results in input order, as many at once as asked for', async () => {
     let [running, most] = [0, 0];

@@ -1,4 +1,5 @@
 /** Short words for tests of what a task's author is given: processes that die, and others that go on. */
+import type { RecoveryContext } from '../../src/runtime/context.js';
 import { keys } from '../../src/state/keys.js';
 import type { RecoveryReport } from '../../src/runtime/report.js';
 import { settled } from '../support/manual-clock.js';
@@ -62,3 +63,16 @@ export function watched<T>(work: Promise<T>): { state: 'open' | 'resolved' | 're
   );
   return seen;
 }
+
+/** A task "t" that can be called again after it failed. */
+export function callable<R>(
+  world: World,
+  body: (ctx: RecoveryContext) => Promise<R>,
+  options: Parameters<World['proc']>[0] = {},
+): Proc & { readonly call: () => Promise<R> } {
+  const proc = world.proc(options);
+  const wrapped = proc.recovery.withRecovery(body, { name: 'n', taskId: () => 't' });
+  return { ...proc, call: () => world.until(wrapped()) };
+}
+
+export const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n);

@@ -94,6 +94,23 @@ describe('handleSignals', () => {
     expect(second.kills).toEqual([[process.pid, 'SIGQUIT']]);
   });
 
+  it('as the first process of a container it exits, since no signal ends that one', async () => {
+    const { pid } = process;
+    const exits: unknown[] = [];
+    const { exit } = process;
+    Reflect.set(process, 'exit', (code: unknown) => void exits.push(code));
+    Object.defineProperty(process, 'pid', { value: 1, configurable: true });
+    cleanUp.push(() => {
+      Object.defineProperty(process, 'pid', { value: pid, configurable: true });
+      Reflect.set(process, 'exit', exit);
+    });
+    const { kills, done } = handling({ signals: ['SIGTERM'] });
+    process.emit('SIGTERM', 'SIGTERM');
+    done.resolve();
+    await settled();
+    expect([exits, kills]).toEqual([[143], []]);
+  });
+
   it('leaves the end to others who listen', async () => {
     const heard: string[] = [];
     const other = (): void => void heard.push('other');

@@ -1,0 +1,40 @@
+/** Batches that belong to no attempt: claims, ends, commands. */
+import { RecoveryError } from '../errors.js';
+import type { CrashEvidence } from '../domain/task.js';
+import { endBatch } from '../state/endings.js';
+import type { Head } from '../state/head.js';
+import { refusalError } from '../state/record-writer.js';
+import { localEvent } from '../state/task-events.js';
+import type { Batch } from '../storage/storage.js';
+import type { Engine } from './engine.js';
+import { notAfter } from './engine.js';
+import { storedErrorOf } from './task-errors.js';
+
+/** Whether it was applied, and its events told; false: somebody else was faster, look again. @throws what refuses it */
+export async function applied({ queue, emitter }: Engine, partition: string, batch: Batch): Promise<boolean> {
+  const { outcome, nowMs } = await queue.commit(partition, batch);
+  if (outcome.status === 'refused') throw refusalError(outcome);
+  if (outcome.status === 'conflict' || outcome.status === 'expired') return false;
+  for (const event of batch.append ?? []) emitter.emit(localEvent(event, nowMs));
+  return true;
+}
+
+const CODES = { dead_letter: 'TASK_DEAD_LETTER', cancelled: 'TASK_CANCELLED' } as const;
+
+/** Ends a task that nobody runs, and has it cleaned up after; whether it was still free to be ended. */
+export async function endUnowned(
+  engine: Engine,
+  head: Head,
+  status: 'dead_letter' | 'cancelled',
+  crashes: readonly CrashEvidence[],
+  message: string,
+): Promise<boolean> {
+  const { taskId, name } = head.task;
+  const partition = engine.store.partitionOf(taskId);
+  const error = storedErrorOf(new RecoveryError(CODES[status], message), engine.settings);
+  const stamp = { nonce: engine.random.nonce(), notAfter: notAfter(engine, partition) };
+  if (!(await applied(engine, partition, endBatch(head, { status, crashes, error, ...stamp })))) return false;
+  const handler = engine.handlers.get(name);
+  if (handler !== undefined) engine.cleanups.run(handler, taskId, status);
+  return true;
+}
