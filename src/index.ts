@@ -60,10 +60,23 @@ export type {
   Value,
 } from './storage/storage.js';
 export type { FailedDocumentRecord, FailureGroup } from './domain/failed-document.js';
+export type {
+  DocumentFilter,
+  DocumentProgress,
+  DocumentRecoveryConfig,
+  DocumentStatus,
+  FailureAnalysis,
+  RedriveFilter,
+} from './domain/document-recovery.js';
 export type { CheckpointStore } from './state/checkpoint-store.js';
 export type { EventsOptions } from './state/event-log.js';
 export type { FailedDocumentsTracker } from './state/failed-documents.js';
-export type { FailureFilter, FailureListOptions, FailurePage } from './state/failure-filter.js';
+export type {
+  FailureFilter,
+  FailureListOptions,
+  FailurePage,
+  FailureReport,
+} from './state/failure-filter.js';
 export type {
   CancelOutcome,
   ListOptions,
@@ -87,6 +100,7 @@ export type { CheckpointInput, MapItems, RecoveryContext, RunStep } from './runt
 export type { FailedItem } from './runtime/item-keys.js';
 export type { ItemContext, MapCount, MapOptions, MapOutcome } from './runtime/items.js';
 export type { StepOptions, StepVerdict } from './runtime/steps.js';
+export type { DocumentRecoveryManager, DocumentRecoveryReport } from './runtime/document-manager.js';
 export type { EventListener } from './runtime/emitter.js';
 export type { Limits, RecoveryOptions } from './runtime/options.js';
 export { currentTask } from './runtime/task-context.js';

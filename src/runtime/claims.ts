@@ -170,10 +170,11 @@ async function take(engine: Engine, handler: Handler, decided: Decided): Promise
     recovered: true,
     owner,
     leaseMs,
+    startedMs: sentMs,
     eventSeq: head.eventSeq + batch.append.length,
     checkpointSeq: head.checkpointSeq,
     hasAutomatic: head.automatic !== null && plan.action !== 'restart',
-    failed: again === null ? head.failed : { ...again, failure: onceMore(again.failure) },
+    failed: again === null ? head.failed : { ...again, failure: onceMore(again.failure, snapshot.cause) },
     crashed: snapshot.crashes.length > 0,
   };
   const past = { ...pastOf(found), userText, args: handler.document === null ? null : args };

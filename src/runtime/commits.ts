@@ -1,8 +1,9 @@
 /** Batches that belong to no attempt: claims, ends, commands. */
 import { RecoveryError } from '../errors.js';
-import type { CrashEvidence } from '../domain/task.js';
+import type { CrashEvidence, TaskRecord } from '../domain/task.js';
 import { endBatch } from '../state/endings.js';
 import type { Head } from '../state/head.js';
+import type { Stamp } from '../state/removal.js';
 import { refusalError } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
 import type { Batch } from '../storage/storage.js';
@@ -37,4 +38,25 @@ export async function endUnowned(
   const handler = engine.handlers.get(name);
   if (handler !== undefined) engine.cleanups.run(handler, taskId, status);
   return true;
+}
+
+/** Tries before a command gives up on a record that changes under its hands each time. */
+export const TRIES = 50;
+
+/** What a command's batch needs, whoever makes it. */
+export function stampFor(engine: Engine, taskId: string): Stamp {
+  const partition = engine.store.partitionOf(taskId);
+  return { nonce: engine.random.nonce(), notAfter: notAfter(engine, partition) };
+}
+
+export function wrongState({ taskId, status }: TaskRecord, advice: string): RecoveryError {
+  return new RecoveryError('WRONG_STATE', `Task "${taskId}" is ${status}; ${advice}.`, {
+    details: { taskId, status },
+  });
+}
+
+export function changing(taskId: string): RecoveryError {
+  return new RecoveryError('STORAGE_UNAVAILABLE', `Task "${taskId}" kept changing hands; try again.`, {
+    retryable: true,
+  });
 }

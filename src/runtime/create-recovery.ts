@@ -19,6 +19,7 @@ import { Store } from '../state/store.js';
 import { TaskRegistry } from '../state/task-registry.js';
 import { Cleanups } from './cleanups.js';
 import { within } from './deferred.js';
+import { DocumentRecoveryManager } from './document-manager.js';
 import { Emitter } from './emitter.js';
 import type { Engine } from './engine.js';
 import { shutDownError } from './engine.js';
@@ -76,8 +77,10 @@ export interface Recovery extends AsyncDisposable {
   /** One pass of recovery on demand. @throws `INVALID_OPTION`, `STORAGE_UNAVAILABLE`, `SHUT_DOWN` */
   readonly recover: (filter?: RecoverFilter) => Promise<RecoveryRun>;
   readonly tasks: TaskRegistry;
-  /** Documents whose tasks ended failed: tracked for tasks with a `document` option. */
+  /** Documents whose tasks ended failed: tracked for tasks with a `document` option, or reported by hand. */
   readonly failures: FailedDocumentsTracker;
+  /** Retries them. */
+  readonly documents: DocumentRecoveryManager;
   readonly checkpoints: CheckpointStore;
   readonly planner: RecoveryPlanner;
   /** Hears events of this process; returns a function that ends it. What a listener throws is ignored. */
@@ -114,6 +117,7 @@ class Parts implements Engine {
   readonly queue: CommitQueue;
   readonly tasks: TaskRegistry;
   readonly failures: FailedDocumentsTracker;
+  readonly documents: DocumentRecoveryManager;
   readonly checkpoints: CheckpointStore;
   readonly planner: RecoveryPlanner;
   readonly emitter: Emitter;
@@ -145,7 +149,7 @@ class Parts implements Engine {
     this.queue = new CommitQueue(this.store);
     const admin = new TaskAdmin(this);
     this.tasks = new TaskRegistry(this.store, admin);
-    this.failures = new FailedDocumentsTracker(this.store, admin);
+    this.failures = new FailedDocumentsTracker(this.store, admin, this.settings.documents);
     this.checkpoints = new CheckpointStore(this.store);
     this.planner = new RecoveryPlanner(options.strategies ?? defaultStrategies());
     this.emitter = new Emitter(() => this.store.estimatedNowMs(this.store.home));
@@ -158,7 +162,8 @@ class Parts implements Engine {
     this.survivors = new Survivors(this);
     this.suspects = new SuspectLane(this);
     this.starter = new Starter(this, this.finder);
-    this.runs = new Runs(this, this.finder, this.starter);
+    this.documents = new DocumentRecoveryManager(this, this.starter, this.failures);
+    this.runs = new Runs(this, this.finder, this.starter, this.documents);
   }
 
   kick(): void {
@@ -191,6 +196,7 @@ class Parts implements Engine {
   async #end(timeoutMs: number): Promise<void> {
     this.closing ??= shutDownError();
     this.runs.sweeper.stop();
+    const documents = this.documents.stop();
     for (const attempt of this.attempts) attempt.shutDown(false);
     this.#endWaits(this.closing);
     // Those that have not come to a call on their context by then are told by their signals.
@@ -202,7 +208,7 @@ class Parts implements Engine {
     // A task that doesn't end in time keeps its lease: given back, it could run twice at once.
     const landed = await this.#inTime(left(), this.flights.landed());
     cancel();
-    await this.#inTime(left(), Promise.all([this.cleanups.ended(), this.survivors.tell()]));
+    await this.#inTime(left(), Promise.all([documents, this.cleanups.ended(), this.survivors.tell()]));
     await this.#inTime(left(), this.worker.close(landed && !this.worker.mayHoldLost));
     await this.#inTime(left(), this.queue.drained());
     const late = shutDownError();
@@ -267,6 +273,7 @@ export function recoveryOf(options: RecoveryOptions, table: ProcessTable): Recov
     recover: runs.recover,
     tasks: parts.tasks,
     failures: parts.failures,
+    documents: parts.documents,
     checkpoints: parts.checkpoints,
     planner: parts.planner,
     on: emitter.on,

@@ -52,7 +52,7 @@ export class Ending {
       unstorable = unstorableError(this.#taskId, error);
       result = { kind: 'unstorable' };
     }
-    await this.#write((draft) => this.#live.complete(draft, result));
+    await this.#write((draft) => this.#live.complete(draft, result, this.#engine.clock.monotonicMs()));
     if (unstorable !== null) throw unstorable;
     return value;
   }

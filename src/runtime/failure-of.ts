@@ -1,14 +1,13 @@
 /** What is kept of a task that ended failed, where its failures are tracked as documents. */
 import { categoryOf } from '../domain/error-category.js';
 import { fingerprintOf, normalizedMessage, topUserFrame } from '../domain/fingerprint.js';
-import { toJsonText } from '../domain/json.js';
 import type { StoredError } from '../domain/task.js';
 import { kindOf } from '../errors.js';
 import { log } from '../log.js';
-import type { Failure, FailureDetails, KnownFailure } from '../state/failures.js';
+import { failureFields } from '../state/failures.js';
+import type { FailedDocument, Failure, FailureCause, KnownFailure } from '../state/failures.js';
 import type { NewFailure } from '../state/live-failure.js';
 import type { Engine, Handler } from './engine.js';
-import type { DocumentOf } from './task-options.js';
 
 /** A task that has failed. */
 interface Failed {
@@ -19,7 +18,7 @@ interface Failed {
   readonly known: KnownFailure | null;
 }
 
-const LONGEST_PATH = 4_096;
+export const LONGEST_PATH = 4_096;
 const LONGEST_LABEL = 128;
 
 /** Null for tasks whose failures are not tracked. */
@@ -29,40 +28,72 @@ export function failureOf(
   args: readonly unknown[] | null,
   failed: Failed,
 ): NewFailure | null {
-  if (handler.document === null && failed.known === null) return null;
-  return failureFrom(engine, failed, documentOf(handler, args, failed.taskId), handler.version);
+  const { known } = failed;
+  if (handler.document === null && known === null) return null;
+  // One that was reported by hand keeps the name that it was given.
+  const document = handler.document === null ? null : documentOf(handler, args, failed.taskId);
+  return failureFrom(engine, failed, { document, version: handler.version });
+}
+
+/** What else is known of a failure; what is null stays as it is stored. */
+interface Told {
+  readonly document: FailedDocument | null;
+  readonly version: string;
+  /** JSON text. */
+  readonly metadata?: string | null;
+  readonly worker?: string | null;
 }
 
 /** The failure of a document, however it was heard of. */
-function failureFrom(
+export function failureFrom(
   engine: Engine,
   { taskId, error, thrown, known }: Failed,
-  { path, query, metadata }: DocumentOf,
-  version: string,
+  { document, version, metadata = null, worker = null }: Told,
 ): NewFailure {
+  const { settings } = engine;
   const frame = frameOf(thrown);
   const before = known?.failure;
   const failure: Failure = {
     retryCount: before?.retryCount ?? 0,
     attempts: before?.attempts ?? 0,
     fingerprint: fingerprintOf({ ...error, frame }),
-    category: categoryOf(error),
-    worker: engine.settings.slot ?? engine.worker.identity.host,
-    queryPattern: query === null ? null : label(normalizedMessage(query)) || null,
+    category: label(ownCategory(engine, error) ?? categoryOf(error)),
+    worker: worker ?? settings.slot ?? engine.worker.identity.host,
+    queryPattern: document === null ? (before?.queryPattern ?? null) : patternOf(document),
     version,
   };
-  const details: FailureDetails = { documentPath: path, query, error, frame, metadata };
-  return { failure, details: sealed(engine, taskId, details) };
+  const seal = (value: string, what: string): string => sealed(engine, taskId, value, what);
+  const cause: FailureCause = { error, frame };
+  const { document: documentField, cause: causeField, metadata: metadataField, at } = failureFields;
+  return {
+    failure,
+    fields: {
+      [causeField]: seal(JSON.stringify(cause), 'failure'),
+      ...(document === null ? {} : { [documentField]: seal(JSON.stringify(document), 'document') }),
+      ...(metadata === null ? {} : { [metadataField]: seal(metadata, 'metadata') }),
+      [at]: { fromNow: 0 },
+    },
+  };
+}
+
+/** What the user's own function says; null when it says nothing of use. */
+function ownCategory({ settings }: Engine, error: StoredError): string | null {
+  const { categorize } = settings.documents;
+  if (categorize === null) return null;
+  const answer = answerOf('categorize()', () => categorize({ ...error }));
+  return answer === null || answer === '' ? null : answer;
+}
+
+function patternOf({ query }: FailedDocument): string | null {
+  return query === null ? null : label(normalizedMessage(query)) || null;
 }
 
 /** Empty when it can't be kept: that must not keep the task's end from being written. */
-function sealed({ settings, store }: Engine, taskId: string, details: FailureDetails): string {
+function sealed({ store }: Engine, taskId: string, text: string, what: string): string {
   try {
-    const maxBytes = settings.limits.inputBytes;
-    const text = toJsonText(details, { what: `the failure of "${taskId}"`, maxBytes });
-    return store.payloads.seal(text, taskId, 'failure');
+    return store.payloads.seal(text, taskId, what);
   } catch (error) {
-    log.recovery('the failure of %s could not be kept: %s', taskId, kindOf(error));
+    log.recovery('the %s of %s could not be kept: %s', what, taskId, kindOf(error));
     return '';
   }
 }
@@ -72,24 +103,23 @@ function label(text: string): string {
 }
 
 /** What it is called; its id when nobody can say. */
-function documentOf(handler: Handler, args: readonly unknown[] | null, taskId: string): DocumentOf {
+function documentOf(handler: Handler, args: readonly unknown[] | null, taskId: string): FailedDocument {
   const given = handler.document?.(args ?? []);
   return {
-    path: answerOf(handler.name, given?.path) ?? taskId,
-    query: answerOf(handler.name, given?.query),
-    metadata: null,
+    path: answerOf(`document() of ${handler.name}`, given?.path) ?? taskId,
+    query: answerOf(`query() of ${handler.name}`, given?.query),
   };
 }
 
 /** What a user's function answers, cut; null when it throws, or answers nonsense. */
-function answerOf(name: string, ask: (() => unknown) | null | undefined): string | null {
+function answerOf(what: string, ask: (() => unknown) | null | undefined): string | null {
   try {
     const answer = ask?.();
     if (typeof answer === 'string') return answer.slice(0, LONGEST_PATH).toWellFormed();
     // An async one by mistake: what it rejects with must not end the process.
     Promise.resolve(answer).catch(() => {});
   } catch (thrown) {
-    log.recovery('document() or query() of %s failed: %s', name, kindOf(thrown));
+    log.recovery('%s failed: %s', what, kindOf(thrown));
   }
   return null;
 }

@@ -13,6 +13,8 @@ import {
 import type { Check } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
 import type { PayloadCodec } from '../domain/codec.js';
+import { documentSettingsOf } from '../domain/document-recovery.js';
+import type { DocumentRecoveryConfig, DocumentSettings } from '../domain/document-recovery.js';
 import { KEPT_CRASHES } from '../domain/task.js';
 import type { CrashBudget, RecoveryStrategy, StoredError } from '../domain/task.js';
 import { messageOf } from '../errors.js';
@@ -83,6 +85,11 @@ export interface RecoveryOptions {
   readonly checks?: Readonly<Record<string, () => unknown>> | undefined;
   /** Events that cost a write of their own and are therefore off by default. */
   readonly optionalEvents?: readonly ('checkpoint_created' | 'item_completed')[] | undefined;
+  /**
+   * Retries failed documents by itself, from `runStartupRecovery` on: at once and then periodically. `{}` for the
+   * defaults. Without it, `recovery.documents` does what it is asked to.
+   */
+  readonly documents?: DocumentRecoveryConfig | undefined;
   /** For tests only: where time comes from. */
   readonly clock?: Clock | undefined;
   /** For tests only: where chance comes from. */
@@ -103,6 +110,9 @@ export interface Settings {
   readonly checkpointEvents: boolean;
   readonly itemEvents: boolean;
   readonly redact: ((error: StoredError) => StoredError) | null;
+  readonly documents: DocumentSettings;
+  /** Whether documents are recovered without being asked. */
+  readonly recoversDocuments: boolean;
 }
 
 const MIB = 1024 * 1024;
@@ -173,6 +183,7 @@ const RECOVERY_CHECKS = {
   redact: isFunction,
   checks: areChecks,
   optionalEvents: listOf(oneOf('checkpoint_created', 'item_completed')),
+  documents: (value: unknown) => (isObject(value) ? null : 'must be an object'),
   clock: hasMethods('wallMs', 'monotonicMs', 'schedule', 'defer'),
   random: hasMethods('nonce', 'fraction'),
 };
@@ -205,5 +216,7 @@ export function settingsOf(options: RecoveryOptions): Settings {
     checkpointEvents: options.optionalEvents?.includes('checkpoint_created') ?? false,
     itemEvents: options.optionalEvents?.includes('item_completed') ?? false,
     redact: options.redact ?? null,
+    documents: documentSettingsOf('createRecovery, documents', options.documents ?? {}),
+    recoversDocuments: options.documents !== undefined,
   };
 }

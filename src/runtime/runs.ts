@@ -1,6 +1,8 @@
 /** Recovery on demand, at start and periodically: the five phases, and what a caller sees of them. */
 import { isRecoveryError, kindOf, messageOf, RecoveryError } from '../errors.js';
 import { checkOptions, isText, listOf, number, oneOf } from '../domain/check-options.js';
+import { DOCUMENT_FILTER_CHECKS, isRedrive } from '../domain/document-recovery.js';
+import type { RedriveFilter } from '../domain/document-recovery.js';
 import type { Plan } from '../domain/task.js';
 import type { Head } from '../state/head.js';
 import { log } from '../log.js';
@@ -9,6 +11,7 @@ import { orphaningOf } from './charges.js';
 import { deferred, within } from './deferred.js';
 import { Discovery, unhandledOf } from './discovery.js';
 import type { PassFilter, Unhandled } from './discovery.js';
+import type { DocumentRecoveryManager } from './document-manager.js';
 import type { Engine } from './engine.js';
 import { assertOpen } from './engine.js';
 import { checkHealth } from './health-check.js';
@@ -37,8 +40,8 @@ export interface StartupOptions {
   readonly onUnavailable?: 'throw' | 'continue';
 }
 
-/** What to recover on demand. Without anything: all. */
-export interface RecoverFilter {
+/** What to recover on demand. Without anything: all orphans. With a part of {@link RedriveFilter}: failed documents. */
+export interface RecoverFilter extends RedriveFilter {
   readonly names?: readonly string[];
   readonly taskIds?: readonly string[];
 }
@@ -64,7 +67,6 @@ export interface PlannedRecovery {
   readonly strategy: string;
 }
 
-const FILTER_CHECKS = { names: listOf(isText), taskIds: listOf(isText) };
 const STARTUP_CHECKS = {
   names: listOf(isText),
   concurrency: number(1, 100_000),
@@ -84,8 +86,11 @@ export class Runs {
   /** Passes that have not been through the queue yet. */
   #claiming = 0;
 
-  constructor(engine: Engine, finder: OrphanFinder, starter: Starter) {
+  readonly #documents: DocumentRecoveryManager;
+
+  constructor(engine: Engine, finder: OrphanFinder, starter: Starter, documents: DocumentRecoveryManager) {
     this.#engine = engine;
+    this.#documents = documents;
     this.#finder = finder;
     this.#discovery = new Discovery(engine, finder);
     this.#recoverer = new Recoverer(engine, this.#discovery, starter);
@@ -106,23 +111,33 @@ export class Runs {
       const run = this.#pass(this.#filter(), await this.sweeper.trustsLeases(), slots);
       await this.#within(options.timeoutMs ?? STARTUP_MS, run.underWay);
       this.sweeper.start(leaseMs + Math.ceil(leaseMs / 50));
+      this.#startDocuments();
       return { warnings, postponed: null, finished: run.finished };
     } catch (error) {
       if (options.onUnavailable !== 'continue' || !isAway(error)) throw error;
       log.recovery('start goes on without recovery: %s', kindOf(error));
       this.#engine.emitter.alert('recovery_postponed', { reason: messageOf(error) });
       this.sweeper.start(Math.min(leaseMs, this.#engine.settings.sweepIntervalMs));
+      this.#startDocuments();
       const empty = new ReportBuilder(0).build(0);
       return { warnings: [], postponed: error, finished: Promise.resolve(empty) };
     }
   };
 
   readonly recover = async (filter: RecoverFilter = {}): Promise<RecoveryRun> => {
-    checkOptions('recover', filter, FILTER_CHECKS, []);
+    checkOptions('recover', filter, DOCUMENT_FILTER_CHECKS, []);
     assertOpen(this.#engine);
     await this.#engine.worker.open();
-    const { taskIds, ...rest } = filter;
-    const wanted = taskIds === undefined ? rest : { ...rest, taskIds: new Set(taskIds) };
+    const { taskIds, names, ...redrive } = filter;
+    if (isRedrive(redrive)) {
+      const finished = this.#documents.run(filter).then(({ report }) => report);
+      finished.catch(() => {});
+      return { warnings: [], postponed: null, finished };
+    }
+    const wanted = {
+      ...(names === undefined ? {} : { names }),
+      ...(taskIds === undefined ? {} : { taskIds: new Set(taskIds) }),
+    };
     const run = this.#pass(wanted, await this.sweeper.trustsLeases(), this.#slots);
     await run.underWay;
     return { warnings: [], postponed: null, finished: run.finished };
@@ -161,6 +176,10 @@ export class Runs {
     }
     return planned;
   };
+
+  #startDocuments(): void {
+    if (this.#engine.settings.recoversDocuments) this.#documents.start();
+  }
 
   /** A new name was registered: there may be orphans that nobody could take so far. */
   nameAdded(): void {

@@ -1,5 +1,4 @@
 /** A call of a wrapped function: start a new task, join one, take an orphan back, or return a kept result. */
-import { isDeepStrictEqual } from 'node:util';
 import { sleep } from '../clock.js';
 import { RecoveryError } from '../errors.js';
 import { toJsonText } from '../domain/json.js';
@@ -19,6 +18,7 @@ import type { OrphanFinder } from './orphans.js';
 import { pollMs, Retries } from './retries.js';
 import type { FirstStart, Started, StartedClaim } from './retries.js';
 import type { Slots } from './slots.js';
+import { assertSameInput, assertSameName } from './same-task.js';
 import { inputTextOf } from './snapshot.js';
 import { failedElsewhere, gaveUpError, runningError, unstorableError } from './task-errors.js';
 
@@ -159,7 +159,7 @@ export class Starter {
     const [started] = batch.append;
     if (started !== undefined && !emitter.idle) emitter.emit(localEvent(started, nowMs));
     const attempt = new Attempt(this.#engine, handler, {
-      live: { ...FIRST_ATTEMPT, taskId, name, priority, owner, leaseMs },
+      live: { ...FIRST_ATTEMPT, taskId, name, priority, owner, leaseMs, startedMs: sentMs },
       partition,
       fence,
       nonce,
@@ -227,24 +227,4 @@ function trimmed(args: readonly unknown[]): readonly unknown[] {
   let { length } = args;
   while (length > 0 && args[length - 1] === undefined) length -= 1;
   return args.slice(0, length);
-}
-
-function assertSameInput(taskId: string, stored: string, given: string): void {
-  if (stored === given || isDeepStrictEqual(JSON.parse(stored), JSON.parse(given))) return;
-  throw new RecoveryError(
-    'INPUT_MISMATCH',
-    `Task "${taskId}" exists with other arguments. Use another id for other work, or the stored arguments.`,
-    { details: { taskId } },
-  );
-}
-
-function assertSameName(taskId: string, stored: string, given: string): void {
-  if (stored === given) return;
-  throw new RecoveryError(
-    'INPUT_MISMATCH',
-    `The id "${taskId}" belongs to a task of "${stored}", not "${given}".`,
-    {
-      details: { taskId },
-    },
-  );
 }

@@ -1,27 +1,27 @@
 /** What operators do to single tasks: cancel and requeue. Nobody but its owner writes the head of a running task. */
 import { isRecoveryError, RecoveryError } from '../errors.js';
 import { checkId } from '../domain/ids.js';
-import type { TaskRecord } from '../domain/task.js';
 import { cancelField, controlBatch, decodeControl } from '../state/control.js';
 import type { Control } from '../state/control.js';
 import { decodeHead } from '../state/head.js';
 import type { Head } from '../state/head.js';
 import { keys } from '../state/keys.js';
+import type { FailureCommands, FailureReport } from '../state/failure-filter.js';
 import type { CancelOutcome, TaskCommands } from '../state/task-registry.js';
 import { forgetBatch, requeueBatch } from '../state/endings.js';
+import { removeBatch } from '../state/removal.js';
+import type { Stamp } from '../state/removal.js';
 import type { Batch } from '../storage/storage.js';
-import { applied, endUnowned } from './commits.js';
+import { applied, changing, endUnowned, stampFor, TRIES, wrongState } from './commits.js';
 import type { Engine } from './engine.js';
-import { notAfter } from './engine.js';
+import { reportFailure } from './report-failure.js';
 import { cancelledError } from './task-errors.js';
 
-/** Tries before a command gives up on a record that changes under its hands each time. */
-const TRIES = 50;
 /** Longer reasons are cut: they are stored, and told with the event. */
 const LONGEST_REASON = 1_000;
 const ENDED: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled', 'dead_letter']);
 
-export class TaskAdmin implements TaskCommands {
+export class TaskAdmin implements TaskCommands, FailureCommands {
   readonly #engine: Engine;
 
   constructor(engine: Engine) {
@@ -70,13 +70,7 @@ export class TaskAdmin implements TaskCommands {
   /** Forgets a failure; false when there is none. A task that is being retried right now is left to its end. */
   async remove(taskId: string): Promise<boolean> {
     for (let tries = 0; tries < TRIES; tries += 1) {
-      const head = await this.#find(taskId).then(
-        (found) => found.head,
-        (error: unknown) => {
-          if (isRecoveryError(error, 'TASK_NOT_FOUND')) return null;
-          throw error;
-        },
-      );
+      const head = await this.#findAny(taskId);
       if (!head?.failed) return false;
       if (!ENDED.has(head.task.status))
         throw wrongState(head.task, 'its failure is removed when it completes');
@@ -84,6 +78,22 @@ export class TaskAdmin implements TaskCommands {
       if (await this.#commit(taskId, forgetBatch(head, head.failed.failure, nonce, until))) return true;
     }
     throw changing(taskId);
+  }
+
+  /** Takes a task that has ended away, with all that is kept of it; false when there is none. */
+  async removeTask(taskId: string): Promise<boolean> {
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const head = await this.#findAny(taskId);
+      if (head === null) return false;
+      if (!ENDED.has(head.task.status)) throw wrongState(head.task, 'cancel it, or wait for its end');
+      if (await this.#commit(taskId, removeBatch(head, this.#stamp(taskId)))) return true;
+    }
+    throw changing(taskId);
+  }
+
+  /** Keeps a failure that is reported by hand. */
+  report(failure: FailureReport): Promise<string> {
+    return reportFailure(this.#engine, failure);
   }
 
   async #end(head: Head, reason: string): Promise<boolean> {
@@ -100,6 +110,16 @@ export class TaskAdmin implements TaskCommands {
     for (const { taskId: waiting, wake } of this.#engine.pauses) if (waiting === taskId) wake();
   }
 
+  /** Null when there is none. */
+  async #findAny(taskId: string): Promise<Head | null> {
+    try {
+      return (await this.#find(taskId)).head;
+    } catch (error) {
+      if (isRecoveryError(error, 'TASK_NOT_FOUND')) return null;
+      throw error;
+    }
+  }
+
   async #find(taskId: string): Promise<{ head: Head; control: Control; nowMs: number }> {
     const { store } = this.#engine;
     checkId('The task id', taskId);
@@ -113,24 +133,11 @@ export class TaskAdmin implements TaskCommands {
     });
   }
 
-  #stamp(taskId: string): { readonly nonce: string; readonly notAfter: number } {
-    const { store, random } = this.#engine;
-    return { nonce: random.nonce(), notAfter: notAfter(this.#engine, store.partitionOf(taskId)) };
+  #stamp(taskId: string): Stamp {
+    return stampFor(this.#engine, taskId);
   }
 
   #commit(taskId: string, batch: Batch): Promise<boolean> {
     return applied(this.#engine, this.#engine.store.partitionOf(taskId), batch);
   }
-}
-
-function wrongState({ taskId, status }: TaskRecord, advice: string): RecoveryError {
-  return new RecoveryError('WRONG_STATE', `Task "${taskId}" is ${status}; ${advice}.`, {
-    details: { taskId, status },
-  });
-}
-
-function changing(taskId: string): RecoveryError {
-  return new RecoveryError('STORAGE_UNAVAILABLE', `Task "${taskId}" kept changing hands; try again.`, {
-    retryable: true,
-  });
 }

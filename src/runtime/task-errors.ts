@@ -90,9 +90,13 @@ export function isNotItsFault(thrown: unknown, closing: RecoveryError | null): b
   return NOT_ITS_FAULT.some((code) => isRecoveryError(thrown, code));
 }
 
+/** Limits on a task's whole time, not on one attempt's. */
+const FINAL_LIMITS = ['maxDurationMs', 'attemptTimeoutMs'];
+
 /** Errors that no other try can mend: the task fails for good, whatever its `maxAttempts`. */
 export function isFinal(thrown: unknown): boolean {
-  if (isRecoveryError(thrown, 'TASK_TIMED_OUT')) return detail(thrown, 'limit') === 'maxDurationMs';
+  if (isRecoveryError(thrown, 'TASK_TIMED_OUT'))
+    return FINAL_LIMITS.some((limit) => detail(thrown, 'limit') === limit);
   // A schema that threw has not judged the input.
   if (isRecoveryError(thrown, 'INPUT_INVALID')) return detail(thrown, 'threw') !== true;
   // What could not be kept once won't be the next time, and a later attempt goes on without it.

@@ -21,13 +21,6 @@ export interface Migrated {
   readonly databaseState?: unknown;
 }
 
-/** What a task is called as a failed document. */
-export interface DocumentOf {
-  readonly path: string;
-  readonly query: string | null;
-  readonly metadata: unknown;
-}
-
 /** Why a `cleanup` hook is called. */
 export type CleanupReason = 'failed' | 'cancelled' | 'dead_letter';
 

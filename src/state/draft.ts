@@ -3,6 +3,7 @@ import type { Batch, Fields, FromNow, Value } from '../storage/storage.js';
 
 type Put = NonNullable<Batch['set']>[number];
 type Move = NonNullable<Batch['index']>[number];
+type Increment = NonNullable<Batch['increment']>[number];
 
 /** An event that waits in a draft; it gets its number when the batch is frozen. */
 export type DraftEvent = Record<string, Value>;
@@ -12,8 +13,9 @@ export class Draft {
   readonly #set: Put[] = [];
   readonly #index: Move[] = [];
   readonly #append: DraftEvent[] = [];
-  /** Rare: made when it is needed. */
+  /** Rare: made when they are needed. */
   #remove: string[] | null = null;
+  #increment: Increment[] | null = null;
   /** Records that were changed more than once. */
   #owned: Map<string, Record<string, Value>> | null = null;
   #size = 0;
@@ -66,6 +68,12 @@ export class Draft {
     this.#size += key.length;
   }
 
+  /** Adds to a counter. */
+  increment(key: string, field: string, by: number): void {
+    (this.#increment ??= []).push({ key, field, by });
+    this.#size += key.length + field.length;
+  }
+
   get events(): readonly DraftEvent[] {
     return this.#append;
   }
@@ -77,7 +85,7 @@ export class Draft {
 
   /** The batch under a guard; parts are absent where there is nothing. */
   batch(guard: Batch['guard'], observe: readonly string[]): Batch {
-    // Whatever removes a record tells of it with an event.
+    // Whatever removes a record or counts tells of it with an event.
     if (this.#index.length === 0 && this.#append.length === 0 && observe.length === 0) {
       return this.#set.length === 0 ? { guard } : { guard, set: this.#set };
     }
@@ -88,6 +96,7 @@ export class Draft {
       ...(this.#index.length > 0 ? { index: this.#index } : {}),
       ...(this.#append.length > 0 ? { append: this.#append } : {}),
       ...(this.#remove === null ? {} : { remove: this.#remove }),
+      ...(this.#increment === null ? {} : { increment: this.#increment }),
     };
   }
 }

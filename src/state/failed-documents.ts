@@ -10,17 +10,22 @@ import {
   encodeCursor,
   FILTER_CHECKS,
   fits,
+  foreignCursor,
   indexOf,
   LIST_CHECKS,
+  sourcesOf,
 } from './failure-filter.js';
 import type {
   FailureCommands,
   FailureFilter,
   FailureListOptions,
   FailurePage,
+  FailureReport,
   Position,
 } from './failure-filter.js';
-import { failureIndexes } from './failures.js';
+import { countDue } from './eligibility.js';
+import type { RetryRule } from './eligibility.js';
+import { failureFields, failureIndexes } from './failures.js';
 import type { Facet } from './failures.js';
 import { decodeHead } from './head.js';
 import { keys } from './keys.js';
@@ -36,11 +41,24 @@ const LOOKED_AT = 10;
 export class FailedDocumentsTracker {
   readonly #store: Store;
   readonly #commands: FailureCommands;
+  readonly #rule: RetryRule;
 
-  constructor(store: Store, commands: FailureCommands) {
+  /** @param rule by which a retry is due */
+  constructor(store: Store, commands: FailureCommands, rule: RetryRule) {
     this.#store = store;
     this.#commands = commands;
+    this.#rule = rule;
   }
+
+  /**
+   * Keeps a failure that no wrapped task ended with: it is listed, counted and retried as the others are, through the
+   * task that `name` says. Once more for a document that is known: it has failed again. Resolves with the task's id.
+   * @throws `INVALID_OPTION`, `INVALID_ID`, `NOT_JSON` or `PAYLOAD_TOO_LARGE` for arguments or metadata,
+   *   `INPUT_MISMATCH` when the id belongs to another task, `WRONG_STATE` while it runs, waits to, or is cancelled,
+   *   `CODEC_FAILED`, `CORRUPT_RECORD`, `SHUT_DOWN`, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`
+   * @example await recovery.failures.record({ documentPath: '/in/7.pdf', error, metadata: { page: 3 } });
+   */
+  readonly record = (report: FailureReport): Promise<string> => this.#commands.report(report);
 
   /**
    * One failed document, or null.
@@ -82,9 +100,12 @@ export class FailedDocumentsTracker {
   readonly count = async (filter: FailureFilter = {}): Promise<number> => {
     checkOptions('failures.count', filter, FILTER_CHECKS, []);
     await this.#store.look();
-    const { name, category, fingerprint, worker } = filter;
-    const facets = [category, fingerprint, worker].filter((value) => value !== undefined);
-    if (name === undefined && facets.length < 2) return this.#store.count(indexOf(filter), boundsOf(filter));
+    const { name, category, fingerprint, worker, eligible, minAgeMs, maxAgeMs } = filter;
+    const given = [category, fingerprint, worker, name].filter((value) => value !== undefined);
+    if (eligible === undefined && name === undefined && given.length < 2)
+      return this.#store.count(indexOf(filter), boundsOf(filter));
+    if (eligible === true && given.length === 0 && minAgeMs === undefined && maxAgeMs === undefined)
+      return countDue(this.#store, this.#rule);
     let count = 0;
     for await (const _ of this.#walk(filter)) count += 1;
     return count;
@@ -158,14 +179,20 @@ export class FailedDocumentsTracker {
     const start = cursor === undefined ? null : decodeCursor(cursor, partitions.length);
     for (const [partition, name] of partitions.entries()) {
       if (start !== null && partition < start.partition) continue;
-      const after = start?.partition === partition ? { after: start } : {};
-      const pages = this.#store.pages(name, indexOf(filter), { ...boundsOf(filter), ...after });
-      for await (const { entries } of pages) {
-        const ids = entries.map(({ id }) => id);
-        const records = await this.#read(name, ids);
-        for (const [at, { id, score }] of entries.entries()) {
-          const record = records[at] ?? null;
-          if (record !== null && fits(record, filter)) yield { record, position: { partition, score, id } };
+      const sources = await sourcesOf(this.#store, name, filter, this.#rule);
+      const resumed = start?.partition === partition ? start : null;
+      const first = resumed === null ? 0 : sources.findIndex(({ index }) => index === resumed.index);
+      if (first < 0) throw foreignCursor();
+      for (const { index, ...bounds } of sources.slice(first)) {
+        const after = resumed?.index === index ? { after: resumed } : {};
+        for await (const { entries } of this.#store.pages(name, index, { ...bounds, ...after })) {
+          const ids = entries.map(({ id }) => id);
+          const records = await this.#read(name, ids);
+          for (const [at, { id, score }] of entries.entries()) {
+            const record = records[at] ?? null;
+            if (record === null || !fits(record, filter, this.#rule)) continue;
+            yield { record, position: { partition, index, score, id } };
+          }
         }
       }
     }
@@ -194,23 +221,20 @@ export class FailedDocumentsTracker {
     if (record === null) return null;
     const { task, failed } = decodeHead(taskId, record);
     if (failed === null) return null;
-    const text = details?.get('data');
-    if (text === undefined) {
+    if (details === null) {
       throw new RecoveryError('CORRUPT_RECORD', `What is kept of the failure of "${taskId}" is gone.`);
     }
-    // Empty: it could not be kept.
-    const value =
-      text === '' ? {} : fromJsonText(this.#store.payloads.open(text, taskId, 'failure'), 'a failure');
-    const { documentPath, query, error, frame, metadata }: Record<string, unknown> = isObject(value)
-      ? value
-      : {};
-    const { name, message, code }: Record<string, unknown> = isObject(error) ? error : { ...task.error };
+    const document = this.#part(taskId, details, failureFields.document, 'document');
+    const cause = this.#part(taskId, details, failureFields.cause, 'failure');
+    const stored = isObject(cause) ? cause['error'] : null;
+    const { name, message, code }: Record<string, unknown> = isObject(stored) ? stored : { ...task.error };
+    const { path, query }: Record<string, unknown> = isObject(document) ? document : {};
     const { failure, failedAtMs } = failed;
     const words = (part: unknown): string | null => (typeof part === 'string' ? part : null);
     return {
       taskId,
       name: task.name,
-      documentPath: words(documentPath) ?? taskId,
+      documentPath: words(path) ?? taskId,
       query: words(query),
       status: task.status,
       errorName: words(name) ?? 'Error',
@@ -218,15 +242,22 @@ export class FailedDocumentsTracker {
       errorCode: words(code),
       category: failure.category,
       fingerprint: failure.fingerprint,
-      frame: words(frame),
+      frame: words(isObject(cause) ? cause['frame'] : null),
       failedAtMs,
-      lastAttemptAtMs: Number(details?.get('at') ?? failedAtMs),
+      lastAttemptAtMs: Number(details.get(failureFields.at) ?? failedAtMs),
       ageMs: Math.max(0, nowMs - failedAtMs),
       retryCount: failure.retryCount,
       recoveryAttempts: failure.attempts,
       workerId: failure.worker,
       version: failure.version,
-      metadata: metadata ?? null,
+      metadata: this.#part(taskId, details, failureFields.metadata, 'metadata'),
     };
+  }
+
+  /** Null when it is not there, or could not be kept. @throws `CODEC_FAILED`, `CORRUPT_RECORD` */
+  #part(taskId: string, details: StoredRecord, field: string, what: string): unknown {
+    const text = details.get(field);
+    if (text === undefined || text === '') return null;
+    return fromJsonText(this.#store.payloads.open(text, taskId, what), `the ${what} of "${taskId}"`);
   }
 }

@@ -3,7 +3,8 @@
  * family: it changes under the head's guard, with the change of state that it tells of.
  */
 import { isObject } from '../domain/check-options.js';
-import type { StoredError } from '../domain/task.js';
+import { MOST_RETRIES } from '../domain/document-recovery.js';
+import type { OrphanCause, StoredError } from '../domain/task.js';
 import type { Batch, Fields, FromNow } from '../storage/storage.js';
 import { hashOf } from './keys.js';
 
@@ -22,21 +23,34 @@ export interface Failure {
   readonly version: string;
 }
 
-/** What else is kept, in a record of its own. */
-export interface FailureDetails {
-  readonly documentPath: string;
+/** What else is kept, in a record of its own: field by field, so that a later failure can leave some as they are. */
+export const failureFields = {
+  /** JSON of {@link FailedDocument}. */
+  document: 'doc',
+  /** JSON of {@link FailureCause}. */
+  cause: 'data',
+  /** JSON that whoever reported it by hand has added. */
+  metadata: 'meta',
+  /** When the last attempt failed. */
+  at: 'at',
+} as const;
+
+/** What a document is called. */
+export interface FailedDocument {
+  readonly path: string;
   readonly query: string | null;
+}
+
+/** Why it failed last. */
+export interface FailureCause {
   readonly error: StoredError;
   /** Where in the user's code it was thrown; null when that is not known. */
   readonly frame: string | null;
-  readonly metadata: unknown;
 }
 
 /** By what failures are told apart, each with an index a value. */
 export type Facet = 'fingerprint' | 'category' | 'worker' | 'query';
 
-/** Retry counts that are kept apart; higher ones share the last index. */
-export const MOST_RETRIES = 50;
 /** Into so many waves the retries of one count are spread, so that they don't all come at once. */
 export const WAVES = 8;
 
@@ -62,7 +76,7 @@ export function waveOf(taskId: string, retryCount: number): number {
   return hashOf(`${retryCount}:${taskId}`) % WAVES;
 }
 
-/** Where it waits for its next retry. */
+/** Where it waits for its next retry. Counts over {@link MOST_RETRIES} share the last place. */
 function placeOf(taskId: string, { retryCount }: Failure): string {
   const count = Math.min(retryCount, MOST_RETRIES);
   return `${count}:${waveOf(taskId, count)}`;
@@ -108,8 +122,13 @@ export interface KnownFailure {
 export const FAILURE_FIELD = 'failure';
 export const FAILED_AT_FIELD = 'failedAt';
 
-/** A task has failed: for the first time, or again. */
-export function failed(taskId: string, before: KnownFailure | null, failure: Failure): FailureChange {
+/** A task has failed: for the first time, or again. `waits`: whether it waits for a retry, or is given up already. */
+export function failed(
+  taskId: string,
+  before: KnownFailure | null,
+  failure: Failure,
+  waits: boolean = true,
+): FailureChange {
   const now: FromNow = { fromNow: 0 };
   const entries = entriesOf(taskId, failure, before?.failedAtMs ?? now);
   const stays = new Set(entries.map(({ index }) => index));
@@ -128,25 +147,51 @@ export function failed(taskId: string, before: KnownFailure | null, failure: Fai
       ...gone.filter(({ index }) => !stays.has(index)),
       ...entries,
       ...seen,
-      { index: failureIndexes.waitingPlaces, id: placeOf(taskId, failure), score: now },
-      { index: waitingOf(taskId, failure), id: taskId, score: now },
-      { index: failureIndexes.open, id: taskId, score: before?.failedAtMs ?? now },
+      ...(waits ? waiting(taskId, failure, before?.failedAtMs ?? now) : []),
     ],
   };
 }
 
-/** A failure with one retry more. */
-export function onceMore(failure: Failure): Failure {
-  return { ...failure, retryCount: failure.retryCount + 1, attempts: failure.attempts + 1 };
+function waiting(taskId: string, failure: Failure, failedAt: number | FromNow): IndexChange[] {
+  const now: FromNow = { fromNow: 0 };
+  return [
+    { index: failureIndexes.waitingPlaces, id: placeOf(taskId, failure), score: now },
+    { index: waitingOf(taskId, failure), id: taskId, score: now },
+    { index: failureIndexes.open, id: taskId, score: failedAt },
+  ];
+}
+
+/** Takeovers by which a failed document is tried again. */
+export function isRetry(cause: OrphanCause): boolean {
+  return cause === 'retried' || cause === 'requeued';
+}
+
+/** A failure with one retry more. One that was put back has got all its retries again before. */
+export function onceMore(failure: Failure, cause: OrphanCause): Failure {
+  const retryCount = failure.retryCount + (cause === 'retried' ? 1 : 0);
+  return { ...failure, retryCount, attempts: failure.attempts + 1 };
 }
 
 /** A failed task is taken up once more: that attempt counts from here on, whatever becomes of it. */
-export function retried(taskId: string, { failure, failedAtMs }: KnownFailure): FailureChange {
+export function retried(
+  taskId: string,
+  { failure, failedAtMs }: KnownFailure,
+  cause: OrphanCause,
+): FailureChange {
   return {
-    head: { [FAILURE_FIELD]: JSON.stringify(onceMore(failure)) },
+    head: { [FAILURE_FIELD]: JSON.stringify(onceMore(failure, cause)) },
     index: [...awake(taskId, failure), { index: failureIndexes.open, id: taskId, score: failedAtMs }],
   };
 }
+
+/** What has become of retries, counted in each partition, in the commits that decide it. */
+export const counterFields = {
+  attempts: 'attempts',
+  succeeded: 'succeeded',
+  failed: 'failed',
+  /** How long the successful ones took together, in ms. */
+  succeededMs: 'succeededMs',
+} as const;
 
 /** It waits for nothing, and is not given up. */
 function awake(taskId: string, failure: Failure): IndexChange[] {

@@ -12,6 +12,12 @@ export const keys = {
   control: (taskId: string): string => `x:${taskId}`,
   /** What is kept of the failure of a document. */
   failure: (taskId: string): string => `f:${taskId}`,
+  /** What has become of retries of failed documents. */
+  retryCounters: 'retries',
+  /** Held by the process that runs periodic recovery of documents; in the first partition. */
+  documentLease: 'l:documents',
+  /** When documents were recovered last; in the first partition. */
+  documentRun: 'r:documents',
   quarantine: (taskId: string): string => `q:${taskId}`,
   checkpoint: (taskId: string, seq: number): string => `c${seq % KEPT_CHECKPOINTS}:${taskId}`,
   /** Names carry their length: a colon in one can't imitate the end of it. */

@@ -1,14 +1,15 @@
 /** What the owner of a task writes about it as a failed document, as additions to the draft that ends it. */
+import type { Fields } from '../storage/storage.js';
 import type { Draft } from './draft.js';
-import { failed, forgotten } from './failures.js';
+import { counterFields, failed, forgotten } from './failures.js';
 import type { Failure, FailureChange, KnownFailure } from './failures.js';
 import { keys } from './keys.js';
 
 /** What is to be kept of a failure. */
 export interface NewFailure {
   readonly failure: Failure;
-  /** JSON text of its details, as it is to be stored. */
-  readonly details: string;
+  /** Fields of its record, as they are to be stored. */
+  readonly fields: Fields;
 }
 
 /** A task, and what it was known for when it was taken. */
@@ -26,10 +27,18 @@ function apply(draft: Draft, taskId: string, { head, index }: FailureChange): vo
 export function keepFailure(
   draft: Draft,
   { taskId, failed: before }: Known,
-  { failure, details }: NewFailure,
+  { failure, fields }: NewFailure,
 ): void {
   apply(draft, taskId, failed(taskId, before, failure));
-  draft.set(keys.failure(taskId), { data: details, at: { fromNow: 0 } });
+  draft.set(keys.failure(taskId), fields);
+  if (before !== null) draft.increment(keys.retryCounters, counterFields.failed, 1);
+}
+
+/** A retry has succeeded. */
+export function countSuccess(draft: Draft, { failed: before }: Known, tookMs: number): void {
+  if (before === null) return;
+  draft.increment(keys.retryCounters, counterFields.succeeded, 1);
+  draft.increment(keys.retryCounters, counterFields.succeededMs, Math.max(0, Math.round(tookMs)));
 }
 
 /** It is no failed document any more. */

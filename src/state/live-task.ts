@@ -7,7 +7,7 @@ import type { CheckpointText } from './checkpoint-store.js';
 import type { Draft } from './draft.js';
 import type { KnownFailure } from './failures.js';
 import { INLINE_CHARACTERS, REACHED_PREFIX } from './head.js';
-import { forgetFailure, keepFailure } from './live-failure.js';
+import { countSuccess, forgetFailure, keepFailure } from './live-failure.js';
 import type { NewFailure } from './live-failure.js';
 import { indexes, keys, priorityBase } from './keys.js';
 import {
@@ -21,7 +21,7 @@ import {
   STEP_PREFIX,
 } from './ledger.js';
 import type { MapMark } from './ledger.js';
-import { eventFields } from './task-events.js';
+import { errorDetails, eventFields } from './task-events.js';
 
 /** What a holder knows when it has just created or claimed a task. */
 export interface LiveTaskStart {
@@ -32,6 +32,8 @@ export interface LiveTaskStart {
   readonly recovered: boolean;
   readonly owner: string;
   readonly leaseMs: number;
+  /** Monotonic time at which this attempt was asked for, in ms. */
+  readonly startedMs: number;
   readonly eventSeq: number;
   readonly checkpointSeq: number;
   readonly hasAutomatic: boolean;
@@ -173,9 +175,11 @@ export class LiveTask {
     draft.index(indexes.stuck(this.start.name), this.start.taskId, sinceMs);
   }
 
-  complete(draft: Draft, result: ResultText): Fields[] {
-    const { taskId } = this.start;
+  /** @param nowMs monotonic time */
+  complete(draft: Draft, result: ResultText, nowMs: number): Fields[] {
+    const { taskId, startedMs } = this.start;
     forgetFailure(draft, this.start);
+    countSuccess(draft, this.start, nowMs - startedMs);
     const fields: Record<string, string> = { progress: '100' };
     if (result.kind !== 'text') fields['resultKind'] = result.kind;
     else if (result.text.length <= INLINE_CHARACTERS) {
@@ -290,8 +294,4 @@ export class LiveTask {
 /** How long it has run over all attempts; nothing where nobody asks. */
 function ranFields(ranMs: number | null): Fields {
   return ranMs === null ? {} : { ranMs: String(Math.round(ranMs)) };
-}
-
-function errorDetails({ name, code }: StoredError): Readonly<Record<string, string>> {
-  return { error_name: name, ...(code === null ? {} : { error_code: code }) };
 }

@@ -138,16 +138,17 @@ export class Store {
     partition: string,
     index: string,
     query: Omit<RangeQuery, 'limit'> = {},
+    size: number = PAGE,
   ): AsyncGenerator<IndexPage> {
     let after = query.after;
     for (;;) {
       const reply = await this.range(partition, index, {
         ...query,
         ...(after === undefined ? {} : { after }),
-        limit: PAGE,
+        limit: size,
       });
       if (reply.entries.length > 0) yield reply;
-      if (reply.entries.length < PAGE) return;
+      if (reply.entries.length < size) return;
       after = reply.entries.at(-1);
     }
   }

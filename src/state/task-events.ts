@@ -1,6 +1,7 @@
 /** Events as fields of the log, and back. */
 import { RECOVERY_EVENT_TYPES } from '../domain/events.js';
 import type { RecoveryEvent, RecoveryEventType } from '../domain/events.js';
+import type { StoredError } from '../domain/task.js';
 import type { Fields, StoredRecord, Value } from '../storage/storage.js';
 
 /** What an event of a task says about it. */
@@ -30,6 +31,11 @@ export function eventFields(
     attempt: String(subject.attempt),
     ...details,
   };
+}
+
+/** What an event says of an error: never its message. */
+export function errorDetails({ name, code }: StoredError): Readonly<Record<string, string>> {
+  return { error_name: name, ...(code === null ? {} : { error_code: code }) };
 }
 
 /** A typed event from a record of the log. */

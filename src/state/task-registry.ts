@@ -38,6 +38,7 @@ export type CancelOutcome = 'cancelled' | 'requested' | 'ended';
 export interface TaskCommands {
   cancel(taskId: string, reason: string): Promise<CancelOutcome>;
   requeue(taskId: string): Promise<void>;
+  removeTask(taskId: string): Promise<boolean>;
 }
 
 interface Place {
@@ -161,6 +162,13 @@ export class TaskRegistry {
    * @example await recovery.tasks.requeue('invoice-7');
    */
   readonly requeue = (taskId: string): Promise<void> => this.#commands.requeue(taskId);
+
+  /**
+   * Takes a task that has ended away, with its checkpoints, steps, items, result and failure: a later call with its id
+   * starts afresh. False when there is none.
+   * @throws `INVALID_ID`, `WRONG_STATE` for one that has not ended, `CORRUPT_RECORD`, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`
+   */
+  readonly remove = (taskId: string): Promise<boolean> => this.#commands.removeTask(taskId);
 
   /**
    * Tasks by state, over all names or one.

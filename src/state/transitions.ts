@@ -5,7 +5,7 @@
 import { KEPT_CRASHES } from '../domain/task.js';
 import type { CrashEvidence, OrphanCause, Plan } from '../domain/task.js';
 import type { Batch, Fields } from '../storage/storage.js';
-import { retried } from './failures.js';
+import { counterFields, isRetry, retried } from './failures.js';
 import type { KnownFailure } from './failures.js';
 import type { Head } from './head.js';
 import { INLINE_CHARACTERS } from './head.js';
@@ -156,7 +156,7 @@ export interface Claim {
 
 /** What a failed document is known for that is retried with this claim; null for all other claims. */
 export function retriedDocument({ head, cause }: Pick<Claim, 'head' | 'cause'>): KnownFailure | null {
-  return cause === 'retried' ? head.failed : null;
+  return isRetry(cause) ? head.failed : null;
 }
 
 function claimFields(claim: Claim, holder: Holder, eventSeq: number): Fields {
@@ -178,7 +178,7 @@ function claimFields(claim: Claim, holder: Holder, eventSeq: number): Fields {
     // Called again after it failed, it has all its tries again.
     ...(cause === 'retried' ? { errors: '0', ranMs: '0' } : {}),
     ...(head.task.error === null ? {} : { error: '' }),
-    ...(document === null ? {} : retried(head.task.taskId, document).head),
+    ...(document === null ? {} : retried(head.task.taskId, document, cause).head),
     ...(restart ? { progress: '0', checkpointBase: String(head.checkpointSeq), auto: '' } : {}),
   };
 }
@@ -218,8 +218,11 @@ export function claimBatch(claim: Claim, holder: Holder): Batch & { append: Fiel
     ...(cause === 'retried' ? { remove: [keys.control(taskId)] } : {}),
     index: [
       ...replaced(leave(head), held(holder, name, taskId)),
-      ...(document === null ? [] : retried(taskId, document).index),
+      ...(document === null ? [] : retried(taskId, document, cause).index),
     ],
+    ...(document === null
+      ? {}
+      : { increment: [{ key: keys.retryCounters, field: counterFields.attempts, by: 1 }] }),
     append,
   };
 }

@@ -1,0 +1,216 @@
+/** Recovery of failed documents: on demand, or by itself, at once and then periodically. */
+import { kindOf, messageOf } from '../errors.js';
+import { checkOptions } from '../domain/check-options.js';
+import { DOCUMENT_FILTER_CHECKS } from '../domain/document-recovery.js';
+import type {
+  DocumentFilter,
+  DocumentSettings,
+  DocumentStatus,
+  FailureAnalysis,
+} from '../domain/document-recovery.js';
+import { log } from '../log.js';
+import type { FailedDocumentsTracker } from '../state/failed-documents.js';
+import { analysisOf, noteRun, statusOf } from './document-figures.js';
+import { DocumentLease } from './document-lease.js';
+import { DocumentRun } from './document-run.js';
+import type { HandlerOf } from './document-run.js';
+import type { Engine } from './engine.js';
+import { assertOpen } from './engine.js';
+import { ReportBuilder } from './report.js';
+import type { RecoveryReport, TaskReport } from './report.js';
+import { Slots } from './slots.js';
+import type { Starter } from './starter.js';
+
+/** What a run of document recovery did. Of the documents the first 1,000 are listed; the numbers are exact. */
+export interface DocumentRecoveryReport {
+  /** Documents that were due, or that the filter named. */
+  readonly found: number;
+  readonly attempted: number;
+  readonly succeeded: number;
+  /** Attempts that ended with an error. What is missing was cancelled, given back, taken over, or tries again by itself. */
+  readonly failed: number;
+  /** Not tried: no function for it here, under way elsewhere, unreadable here. */
+  readonly skipped: number;
+  /** Given up, with no retries left. */
+  readonly deadLettered: number;
+  /** Removed, as older than the retention. */
+  readonly expired: number;
+  readonly durationMs: number;
+  readonly tasks: readonly TaskReport[];
+}
+
+/** What a run came to. */
+interface Done {
+  readonly report: RecoveryReport;
+  readonly counts: DocumentRun['counts'];
+}
+
+/** A run that has begun. */
+interface UnderWay {
+  readonly stop: () => void;
+  readonly done: Promise<Done>;
+}
+
+const JITTER = 0.1;
+
+/**
+ * Retries failed documents through their tasks, with the arguments that are stored. Made by `createRecovery`; starts by
+ * itself with `runStartupRecovery` where the `documents` option is given.
+ */
+export class DocumentRecoveryManager {
+  readonly #engine: Engine;
+  readonly #starter: Starter;
+  readonly #failures: FailedDocumentsTracker;
+  readonly #settings: DocumentSettings;
+  readonly #slots: Slots;
+  readonly #underWay = new Set<UnderWay>();
+  #ownHandlers: HandlerOf | null = null;
+  #started = false;
+  #ticking: Promise<void> | null = null;
+  #cancel: (() => void) | null = null;
+
+  /** @internal */
+  constructor(engine: Engine, starter: Starter, failures: FailedDocumentsTracker) {
+    this.#engine = engine;
+    this.#starter = starter;
+    this.#failures = failures;
+    this.#settings = engine.settings.documents;
+    this.#slots = new Slots(this.#settings.concurrency);
+  }
+
+  /**
+   * One run now: everything that is due. With a filter, what that names instead, due or not, dead letters too, and with
+   * all its retries afresh: a redrive, once the cause is mended. Documents are tried once a run.
+   * @throws `INVALID_OPTION`, `SHUT_DOWN`, `SLOT_CONFLICT`, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`
+   * @example
+   * const [group] = await recovery.failures.groups();
+   * const { succeeded } = await recovery.documents.recover({ fingerprint: group.fingerprint });
+   */
+  readonly recover = async (filter: DocumentFilter = {}): Promise<DocumentRecoveryReport> => {
+    checkOptions('documents.recover', filter, DOCUMENT_FILTER_CHECKS, []);
+    const { report, counts } = await this.run(filter);
+    const {
+      discovered: found,
+      recovered: attempted,
+      failed,
+      skipped,
+      deadLettered,
+      durationMs,
+      tasks,
+    } = report;
+    const { succeeded, expired } = counts;
+    return { found, attempted, succeeded, failed, skipped, deadLettered, expired, durationMs, tasks };
+  };
+
+  /** Runs at once, and then periodically unless `periodic` is false. Periodic runs never overlap, over all processes. */
+  readonly start = (): void => {
+    if (this.#started || this.#engine.closing !== null) return;
+    this.#started = true;
+    this.#arm(0);
+  };
+
+  /** Ends the periodic runs and whatever run is under way: resolves once the attempts in hand have ended. */
+  readonly stop = async (): Promise<void> => {
+    this.#started = false;
+    this.#cancel?.();
+    this.#cancel = null;
+    const all = [...this.#underWay];
+    for (const { stop } of all) stop();
+    await Promise.allSettled([this.#ticking, ...all.map(({ done }) => done)]);
+  };
+
+  /** How many failed, are due, were retried, and with what success. @throws `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE` */
+  readonly getStatus = async (): Promise<DocumentStatus> => {
+    await this.#engine.store.look();
+    return statusOf(this.#engine.store, this.#settings, this.#underWay.size > 0);
+  };
+
+  /** What failed: by age, category, worker and kind of query. @throws `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE` */
+  readonly analyze = async (): Promise<FailureAnalysis> => {
+    await this.#engine.store.look();
+    return analysisOf(this.#engine.store, this.#failures);
+  };
+
+  /** The function for a document where it is not its own task's. @internal */
+  processWith(handlerOf: HandlerOf): void {
+    this.#ownHandlers = handlerOf;
+  }
+
+  /** @internal */
+  async run(filter: DocumentFilter): Promise<Done> {
+    assertOpen(this.#engine);
+    await this.#engine.worker.open();
+    return this.#begin(filter).done;
+  }
+
+  #begin(filter: DocumentFilter): UnderWay {
+    const { clock } = this.#engine;
+    const report = new ReportBuilder(clock.monotonicMs());
+    const parts = {
+      engine: this.#engine,
+      starter: this.#starter,
+      settings: this.#settings,
+      slots: this.#slots,
+      handlerOf: this.#ownHandlers ?? this.#handlerOf,
+    };
+    const run = new DocumentRun(parts, filter, report);
+    const work = async (): Promise<Done> => {
+      try {
+        await run.run();
+        if (this.#engine.closing === null) await noteRun(this.#engine);
+        return { report: report.build(clock.monotonicMs()), counts: run.counts };
+      } finally {
+        this.#underWay.delete(underWay);
+      }
+    };
+    const underWay: UnderWay = { stop: () => run.stop(), done: Promise.resolve().then(work) };
+    this.#underWay.add(underWay);
+    return underWay;
+  }
+
+  readonly #handlerOf: HandlerOf = (name) => {
+    const handler = this.#engine.handlers.get(name);
+    return handler?.recoverable === true ? handler : undefined;
+  };
+
+  #arm(delayMs: number): void {
+    this.#cancel = this.#engine.clock.schedule(delayMs, () => {
+      this.#cancel = null;
+      this.#ticking = this.#tick().finally(() => {
+        this.#ticking = null;
+      });
+    });
+  }
+
+  async #tick(): Promise<void> {
+    let nextMs = this.#settings.periodic ? this.#settings.recoveryIntervalMs : null;
+    try {
+      const heldForMs = await this.#periodicRun();
+      nextMs = heldForMs ?? nextMs;
+    } catch (error) {
+      log.recovery('documents were not recovered: %s', kindOf(error));
+      if (this.#engine.closing === null)
+        this.#engine.emitter.alert('document_recovery_failed', { reason: messageOf(error) });
+    }
+    if (!this.#isOn || nextMs === null) return;
+    this.#arm(nextMs * (1 + JITTER * (2 * this.#engine.random.fraction() - 1)) + 1);
+  }
+
+  /** Null, or for how many ms another process is at it at least. */
+  async #periodicRun(): Promise<number | null> {
+    await this.#engine.worker.open();
+    let run: UnderWay | null = null;
+    const lease = await DocumentLease.acquire(this.#engine, () => run?.stop());
+    if (typeof lease === 'number') return lease;
+    try {
+      if (this.#isOn) await (run = this.#begin({})).done;
+    } finally {
+      await lease.release();
+    }
+    return null;
+  }
+
+  get #isOn(): boolean {
+    return this.#started && this.#engine.closing === null;
+  }
+}

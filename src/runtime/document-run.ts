@@ -1,0 +1,244 @@
+/**
+ * One run of document recovery: removes what is too old, gives up what has no retries left, tries what is due, as many at
+ * once as there are slots. A redrive tries what a filter names instead, due or not. No run tries a document twice, nor
+ * one that was tried by somebody else since it began.
+ */
+import { kindOf } from '../errors.js';
+import { isRedrive } from '../domain/document-recovery.js';
+import type { DocumentFilter, DocumentSettings } from '../domain/document-recovery.js';
+import { log } from '../log.js';
+import { countDue, dueSources, waitingPlaces } from '../state/eligibility.js';
+import type { Source } from '../state/eligibility.js';
+import { indexOf } from '../state/failure-filter.js';
+import { failureIndexes } from '../state/failures.js';
+import type { Head } from '../state/head.js';
+import { removeBatch } from '../state/removal.js';
+import type { RangeQuery } from '../storage/storage.js';
+import { applied, endUnowned, stampFor } from './commits.js';
+import { retryDocument } from './document-retry.js';
+import type { Engine, Handler } from './engine.js';
+import { readHeads } from './orphans.js';
+import type { ReportBuilder, TaskReport } from './report.js';
+import type { Slots } from './slots.js';
+import type { Starter } from './starter.js';
+
+/** The function for a document's task; undefined when there is none here. */
+export type HandlerOf = (name: string) => Handler | undefined;
+
+export interface RunParts {
+  readonly engine: Engine;
+  readonly starter: Starter;
+  readonly settings: DocumentSettings;
+  readonly slots: Slots;
+  readonly handlerOf: HandlerOf;
+}
+
+export class DocumentRun {
+  /** What the report has no number for. */
+  readonly counts: { attempted: number; succeeded: number; failed: number; expired: number } = {
+    attempted: 0,
+    succeeded: 0,
+    failed: 0,
+    expired: 0,
+  };
+  readonly #parts: RunParts;
+  readonly #filter: DocumentFilter;
+  readonly #report: ReportBuilder;
+  readonly #startedMs = new Map<string, number>();
+  readonly #running = new Set<Promise<void>>();
+  #total = 0;
+  #stopped = false;
+  #failure: { readonly error: unknown } | null = null;
+
+  constructor(parts: RunParts, filter: DocumentFilter, report: ReportBuilder) {
+    this.#parts = parts;
+    this.#filter = filter;
+    this.#report = report;
+  }
+
+  /** Begins nothing more. What is in hand goes on. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Resolves once all that it began has ended. @throws `STORAGE_UNAVAILABLE` and what else keeps it from going on */
+  async run(): Promise<void> {
+    const { engine, settings } = this.#parts;
+    const { store } = engine;
+    for (const partition of store.partitions) {
+      this.#startedMs.set(partition, (await store.read(partition, ['clock'])).nowMs);
+    }
+    try {
+      if (isRedrive(this.#filter)) {
+        this.#total = await this.#countNamed();
+        await this.#tryNamed();
+      } else {
+        await this.#expire(failureIndexes.open, settings.retentionMs);
+        await this.#expire(failureIndexes.dead, settings.deadLetterRetentionMs);
+        await this.#giveUp();
+        this.#total = await countDue(store, settings);
+        await this.#tryDue();
+      }
+    } finally {
+      await Promise.all(this.#running);
+    }
+    if (this.#failure !== null) throw this.#failure.error;
+    if (!isRedrive(this.#filter)) await this.#giveUp();
+  }
+
+  get #isOver(): boolean {
+    return this.#stopped || this.#failure !== null || this.#parts.engine.closing !== null;
+  }
+
+  /** Takes away what is too old. One that is being tried right now is left to that. */
+  async #expire(index: string, retentionMs: number): Promise<void> {
+    const { engine } = this.#parts;
+    await this.#each([{ index, to: { fromNow: -retentionMs } }], async (head, partition) => {
+      const { taskId, status } = head.task;
+      if (head.failed === null || (status !== 'failed' && status !== 'dead_letter')) return;
+      if (await applied(engine, partition, removeBatch(head, stampFor(engine, taskId))))
+        this.counts.expired += 1;
+    });
+  }
+
+  /** Makes dead letters of what has had all its retries. */
+  async #giveUp(): Promise<void> {
+    const { engine, settings } = this.#parts;
+    for (const partition of engine.store.partitions) {
+      const places = await waitingPlaces(engine.store, partition, settings);
+      const spent = places.filter(({ retryCount }) => retryCount >= settings.maxRetries);
+      await this.#eachIn(
+        partition,
+        spent.map(({ index }) => ({ index })),
+        async (head) => {
+          const { task, failed } = head;
+          const { taskId, name, status, crashes } = task;
+          const retries = failed?.failure.retryCount ?? 0;
+          if (status !== 'failed' || retries < settings.maxRetries || !this.#isOurs(name)) return;
+          const reason = `The document failed again after ${retries} retries.`;
+          if (!(await endUnowned(engine, head, 'dead_letter', crashes, reason))) return;
+          this.#report.add({ taskId, name, decision: 'dead_letter', reason, outcome: 'dead_letter' });
+        },
+      );
+    }
+  }
+
+  async #tryDue(): Promise<void> {
+    const { engine, settings } = this.#parts;
+    for (const partition of engine.store.partitions) {
+      const sources = await dueSources(engine.store, partition, settings);
+      await this.#eachIn(partition, sources, async (head) => {
+        const { failed, task } = head;
+        if (task.status !== 'failed' || failed === null) return;
+        if (failed.failure.retryCount < settings.maxRetries) await this.#try(head, false);
+      });
+    }
+  }
+
+  async #countNamed(): Promise<number> {
+    const { taskIds } = this.#filter;
+    return taskIds?.length ?? this.#parts.engine.store.count(indexOf(this.#filter));
+  }
+
+  async #tryNamed(): Promise<void> {
+    const { store } = this.#parts.engine;
+    const { taskIds } = this.#filter;
+    const attempt = (head: Head): Promise<void> => this.#try(head, true);
+    if (taskIds === undefined) return this.#each([{ index: indexOf(this.#filter) }], attempt);
+    for (const taskId of new Set(taskIds)) {
+      if (this.#isOver) return;
+      const [head = null] = await readHeads(store, store.partitionOf(taskId), [taskId]);
+      if (head !== null && !(head instanceof Error)) await attempt(head);
+    }
+  }
+
+  /** Begins an attempt as soon as there is a slot, if the document is one for this run. */
+  async #try(head: Head, redrive: boolean): Promise<void> {
+    const { engine, starter, settings, slots, handlerOf } = this.#parts;
+    const { taskId, name } = head.task;
+    if (!this.#isWanted(head, redrive)) return;
+    this.#report.discovered(1);
+    const handler = handlerOf(name);
+    if (handler === undefined) {
+      const reason = `There is no function here that takes "${name}" up by itself.`;
+      this.#report.add({ taskId, name, decision: 'skip', reason, outcome: 'skipped' });
+      return;
+    }
+    await slots.acquire();
+    if (this.#isOver) return slots.release();
+    const retry = { handler, head, redrive, timeoutMs: settings.attemptTimeoutMs };
+    const running = retryDocument(engine, starter, retry)
+      .then((tried) => this.#tried({ taskId, name, ...tried }))
+      .catch((error: unknown) => {
+        this.#failure ??= { error };
+      })
+      .finally(() => {
+        slots.release();
+        this.#running.delete(running);
+      });
+    this.#running.add(running);
+  }
+
+  #isOurs(name: string): boolean {
+    const { names } = this.#filter;
+    return (names === undefined || names.includes(name)) && this.#parts.handlerOf(name) !== undefined;
+  }
+
+  #isWanted({ task, failed }: Head, redrive: boolean): boolean {
+    const { names, fingerprint, category, afterVersion } = this.#filter;
+    const { taskId, name, status, endedAtMs } = task;
+    if (failed === null || (status !== 'failed' && !(redrive && status === 'dead_letter'))) return false;
+    if (names !== undefined && !names.includes(name)) return false;
+    const { failure } = failed;
+    if (fingerprint !== undefined && failure.fingerprint !== fingerprint) return false;
+    if (category !== undefined && failure.category !== category) return false;
+    if (afterVersion !== undefined) {
+      const version = this.#parts.handlerOf(name)?.version;
+      if (version === failure.version || version === afterVersion) return false;
+    }
+    const { store } = this.#parts.engine;
+    return (endedAtMs ?? 0) <= (this.#startedMs.get(store.partitionOf(taskId)) ?? Infinity);
+  }
+
+  #tried(task: TaskReport): void {
+    const { counts } = this;
+    this.#report.add(task);
+    if (task.outcome === 'skipped') return;
+    this.#report.started();
+    counts.attempted += 1;
+    if (task.outcome === 'completed') counts.succeeded += 1;
+    if (task.outcome === 'failed') counts.failed += 1;
+    const { taskId, name, outcome } = task;
+    const { attempted, succeeded, failed } = counts;
+    const progress = { taskId, name, outcome, total: this.#total, attempted, succeeded, failed };
+    try {
+      // An async one: what it rejects with must not end the process.
+      Promise.resolve(this.#parts.settings.onProgress?.(progress)).catch(() => {});
+    } catch (thrown) {
+      log.recovery('onProgress failed: %s', kindOf(thrown));
+    }
+  }
+
+  async #each(sources: readonly Source[], visit: Visit): Promise<void> {
+    for (const partition of this.#parts.engine.store.partitions)
+      await this.#eachIn(partition, sources, visit);
+  }
+
+  /** Visits the readable heads of index entries, a batch at a time. */
+  async #eachIn(partition: string, sources: readonly Source[], visit: Visit): Promise<void> {
+    const { engine, settings } = this.#parts;
+    for (const { index, ...bounds } of sources) {
+      const query: Omit<RangeQuery, 'limit'> = bounds;
+      for await (const { entries } of engine.store.pages(partition, index, query, settings.batchSize)) {
+        const ids = entries.map(({ id }) => id);
+        const heads = await readHeads(engine.store, partition, ids);
+        for (const head of heads) {
+          if (this.#isOver) return;
+          if (head !== null && !(head instanceof Error)) await visit(head, partition);
+        }
+      }
+    }
+  }
+}
+
+type Visit = (head: Head, partition: string) => Promise<void>;

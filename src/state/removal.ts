@@ -1,0 +1,171 @@
+/** What belongs to a task besides its head, and the batches that take it away. */
+import type { StoredError } from '../domain/task.js';
+import type { Batch, Fields } from '../storage/storage.js';
+import { failed, forgotten } from './failures.js';
+import type { Head } from './head.js';
+import { INLINE_CHARACTERS, REACHED_PREFIX } from './head.js';
+import { indexes, KEPT_CHECKPOINTS, keys } from './keys.js';
+import { ELSEWHERE, MAP_PREFIX, STEP_PREFIX } from './ledger.js';
+import type { NewFailure } from './live-failure.js';
+import { errorDetails, eventFields } from './task-events.js';
+import { makeToken } from './token.js';
+import { leave, replaced } from './transitions.js';
+
+/** Whoever makes a batch for a task that nobody holds. */
+export interface Stamp {
+  readonly nonce: string;
+  readonly notAfter: number;
+}
+
+/** Keys of the records that a task's checkpoints, steps and items have. */
+function piecesOf({ task: { taskId }, pieces, reached }: Head): string[] {
+  const steps = [...pieces.steps].filter(([, entry]) => entry === ELSEWHERE);
+  const ledgers = [...pieces.maps].flatMap(([map, { buckets }]) =>
+    Array.from({ length: buckets }, (_, bucket) => keys.ledger(taskId, map, bucket)),
+  );
+  const checkpoints = Math.min(reached.size === 0 ? 0 : Math.max(...reached.values()), KEPT_CHECKPOINTS);
+  return [
+    ...steps.map(([name]) => keys.step(taskId, name)),
+    ...ledgers,
+    // They are numbered from 1, and their records form a ring.
+    ...Array.from({ length: checkpoints }, (_, at) => keys.checkpoint(taskId, at + 1)),
+  ];
+}
+
+/** Takes a task that has ended away, with all that belongs to it. */
+export function removeBatch(head: Head, { notAfter }: Stamp): Batch {
+  const { taskId } = head.task;
+  const failure = head.failed?.failure ?? null;
+  return {
+    guard: { key: keys.head(taskId), expect: head.token, next: null },
+    notAfter,
+    remove: [
+      keys.input(taskId),
+      keys.result(taskId),
+      keys.control(taskId),
+      keys.failure(taskId),
+      ...piecesOf(head),
+    ],
+    index: [...leave(head), ...(failure === null ? [] : forgotten(taskId, failure).index)],
+  };
+}
+
+/** A failure that somebody reports by hand. */
+export interface ReportedFailure extends NewFailure {
+  readonly taskId: string;
+  readonly name: string;
+  readonly version: string;
+  readonly error: StoredError;
+  /** The arguments to try it with, as they are to be stored; for a document that nobody has heard of. */
+  readonly storedInput: string;
+}
+
+type Reported = Batch & { append: Fields[] };
+
+/** A document that nobody has heard of gets a head of its own: that of a task that has failed. */
+export function newDocumentBatch(
+  report: ReportedFailure,
+  fence: number,
+  { nonce, notAfter }: Stamp,
+): Reported {
+  const { taskId, name, storedInput, failure, fields } = report;
+  const change = failed(taskId, null, failure);
+  const inline = storedInput.length <= INLINE_CHARACTERS;
+  const head: Fields = {
+    status: 'failed',
+    name,
+    priority: '0',
+    attempt: '0',
+    origin: String(fence),
+    createdAt: { fromNow: 0 },
+    endedAt: { fromNow: 0 },
+    eventSeq: '1',
+    version: report.version,
+    error: JSON.stringify(report.error),
+    ...(inline ? { input: storedInput } : {}),
+    ...change.head,
+  };
+  return {
+    guard: { key: keys.head(taskId), expect: null, next: makeToken(fence, nonce, 0) },
+    notAfter,
+    set: [
+      { key: keys.head(taskId), fields: head },
+      { key: keys.failure(taskId), fields },
+      ...(inline ? [] : [{ key: keys.input(taskId), fields: { data: storedInput } }]),
+    ],
+    index: [{ index: indexes.inState('failed', name), id: taskId, score: { fromNow: 0 } }, ...change.index],
+    append: [
+      eventFields(
+        'task_failed',
+        { taskId, name, attempt: 0, recovered: false },
+        1,
+        errorDetails(report.error),
+      ),
+    ],
+  };
+}
+
+/** What a head says of a task of which nothing has been done. */
+const UNTOUCHED: Fields = {
+  resultKind: 'none',
+  result: '',
+  progress: '0',
+  auto: '',
+  checkpointBase: '0',
+  crashes: '[]',
+  errors: '0',
+  ranMs: '0',
+};
+
+/** One that failed before has failed again; one that was completed is to be done afresh. A dead letter stays one. */
+export function reportedBatch(head: Head, report: ReportedFailure, { nonce, notAfter }: Stamp): Reported {
+  const { taskId, name, attempt, fence, status } = head.task;
+  const dead = head.task.status === 'dead_letter';
+  const change = failed(taskId, head.failed, report.failure, !dead);
+  const seq = head.eventSeq + 1;
+  const afresh = status === 'completed';
+  const state = dead ? status : 'failed';
+  const pieces = afresh ? pieceFields(head) : [];
+  const key = keys.head(taskId);
+  return {
+    guard: { key, expect: head.token, next: makeToken(fence + 1, nonce, 0) },
+    notAfter,
+    ...(afresh ? { remove: [keys.result(taskId), ...piecesOf(head)] } : {}),
+    ...(pieces.length > 0 ? { unset: [{ key, fields: pieces }] } : {}),
+    set: [
+      {
+        key,
+        fields: {
+          status: state,
+          endedAt: { fromNow: 0 },
+          error: JSON.stringify(report.error),
+          eventSeq: String(seq),
+          ...(afresh ? { ...UNTOUCHED, origin: String(fence + 1) } : {}),
+          ...change.head,
+        },
+      },
+      { key: keys.failure(taskId), fields: report.fields },
+    ],
+    index: replaced(leave(head), [
+      { index: indexes.inState(state, name), id: taskId, score: { fromNow: 0 } },
+      ...change.index,
+    ]),
+    append: [
+      eventFields(
+        'task_failed',
+        { taskId, name, attempt, recovered: false },
+        seq,
+        errorDetails(report.error),
+      ),
+    ],
+  };
+}
+
+/** Names of the head's fields that tell of checkpoints, steps and items. */
+function pieceFields({ reached, pieces: { steps, maps } }: Head): string[] {
+  return [
+    ...[...reached.keys()].map((name) => REACHED_PREFIX + name),
+    ...[...steps.keys()].map((name) => STEP_PREFIX + name),
+    ...[...maps.keys()].map((name) => MAP_PREFIX + name),
+  ];
+}
