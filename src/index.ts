@@ -94,13 +94,19 @@ export {
   versionPolicy,
 } from './recovery/strategies.js';
 export type { StrategyOptions } from './recovery/strategies.js';
+export { runDocumentRecovery } from './run-document-recovery.js';
+export type { DocumentRecoveryRunOptions } from './run-document-recovery.js';
 export { createRecovery } from './runtime/create-recovery.js';
 export type { Recovery, ShutdownOptions } from './runtime/create-recovery.js';
 export type { CheckpointInput, MapItems, RecoveryContext, RunStep } from './runtime/context.js';
 export type { FailedItem } from './runtime/item-keys.js';
 export type { ItemContext, MapCount, MapOptions, MapOutcome } from './runtime/items.js';
 export type { StepOptions, StepVerdict } from './runtime/steps.js';
-export type { DocumentRecoveryManager, DocumentRecoveryReport } from './runtime/document-manager.js';
+export type {
+  DocumentProcessor,
+  DocumentRecoveryManager,
+  DocumentRecoveryReport,
+} from './runtime/document-manager.js';
 export type { EventListener } from './runtime/emitter.js';
 export type { Limits, RecoveryOptions } from './runtime/options.js';
 export { currentTask } from './runtime/task-context.js';

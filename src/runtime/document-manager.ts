@@ -8,8 +8,10 @@ import type {
   DocumentStatus,
   FailureAnalysis,
 } from '../domain/document-recovery.js';
+import type { FailedDocumentRecord } from '../domain/failed-document.js';
 import { log } from '../log.js';
 import type { FailedDocumentsTracker } from '../state/failed-documents.js';
+import type { RecoveryContext } from './context.js';
 import { analysisOf, noteRun, statusOf } from './document-figures.js';
 import { DocumentLease } from './document-lease.js';
 import { DocumentRun } from './document-run.js';
@@ -20,6 +22,7 @@ import { ReportBuilder } from './report.js';
 import type { RecoveryReport, TaskReport } from './report.js';
 import { Slots } from './slots.js';
 import type { Starter } from './starter.js';
+import { handlerOf } from './with-recovery.js';
 
 /** What a run of document recovery did. Of the documents the first 1,000 are listed; the numbers are exact. */
 export interface DocumentRecoveryReport {
@@ -38,6 +41,9 @@ export interface DocumentRecoveryReport {
   readonly durationMs: number;
   readonly tasks: readonly TaskReport[];
 }
+
+/** Does again what failed. What it returns becomes the task's result; what it throws is the next failure. */
+export type DocumentProcessor = (record: FailedDocumentRecord, ctx: RecoveryContext) => unknown;
 
 /** What a run came to. */
 interface Done {
@@ -131,9 +137,18 @@ export class DocumentRecoveryManager {
     return analysisOf(this.#engine.store, this.#failures);
   };
 
-  /** The function for a document where it is not its own task's. @internal */
-  processWith(handlerOf: HandlerOf): void {
-    this.#ownHandlers = handlerOf;
+  /** All documents go to this function instead of their own tasks'. @internal */
+  processWith(process: DocumentProcessor): void {
+    this.#ownHandlers = ({ task: { taskId, name, version } }) =>
+      handlerOf(
+        this.#engine,
+        async (ctx) => {
+          const record = await this.#failures.get(taskId);
+          // Forgotten by an operator since: there is nothing to do for it.
+          return record === null ? undefined : process(record, ctx);
+        },
+        { name, version },
+      );
   }
 
   /** @internal */
@@ -168,8 +183,8 @@ export class DocumentRecoveryManager {
     return underWay;
   }
 
-  readonly #handlerOf: HandlerOf = (name) => {
-    const handler = this.#engine.handlers.get(name);
+  readonly #handlerOf: HandlerOf = ({ task }) => {
+    const handler = this.#engine.handlers.get(task.name);
     return handler?.recoverable === true ? handler : undefined;
   };
 

@@ -22,8 +22,8 @@ import type { ReportBuilder, TaskReport } from './report.js';
 import type { Slots } from './slots.js';
 import type { Starter } from './starter.js';
 
-/** The function for a document's task; undefined when there is none here. */
-export type HandlerOf = (name: string) => Handler | undefined;
+/** The function for a document; undefined when there is none here. */
+export type HandlerOf = (head: Head) => Handler | undefined;
 
 export interface RunParts {
   readonly engine: Engine;
@@ -114,7 +114,7 @@ export class DocumentRun {
           const { task, failed } = head;
           const { taskId, name, status, crashes } = task;
           const retries = failed?.failure.retryCount ?? 0;
-          if (status !== 'failed' || retries < settings.maxRetries || !this.#isOurs(name)) return;
+          if (status !== 'failed' || retries < settings.maxRetries || !this.#isOurs(head)) return;
           const reason = `The document failed again after ${retries} retries.`;
           if (!(await endUnowned(engine, head, 'dead_letter', crashes, reason))) return;
           this.#report.add({ taskId, name, decision: 'dead_letter', reason, outcome: 'dead_letter' });
@@ -158,7 +158,7 @@ export class DocumentRun {
     const { taskId, name } = head.task;
     if (!this.#isWanted(head, redrive)) return;
     this.#report.discovered(1);
-    const handler = handlerOf(name);
+    const handler = handlerOf(head);
     if (handler === undefined) {
       const reason = `There is no function here that takes "${name}" up by itself.`;
       this.#report.add({ taskId, name, decision: 'skip', reason, outcome: 'skipped' });
@@ -179,12 +179,14 @@ export class DocumentRun {
     this.#running.add(running);
   }
 
-  #isOurs(name: string): boolean {
+  #isOurs(head: Head): boolean {
     const { names } = this.#filter;
-    return (names === undefined || names.includes(name)) && this.#parts.handlerOf(name) !== undefined;
+    if (names !== undefined && !names.includes(head.task.name)) return false;
+    return this.#parts.handlerOf(head) !== undefined;
   }
 
-  #isWanted({ task, failed }: Head, redrive: boolean): boolean {
+  #isWanted(head: Head, redrive: boolean): boolean {
+    const { task, failed } = head;
     const { names, fingerprint, category, afterVersion } = this.#filter;
     const { taskId, name, status, endedAtMs } = task;
     if (failed === null || (status !== 'failed' && !(redrive && status === 'dead_letter'))) return false;
@@ -193,7 +195,7 @@ export class DocumentRun {
     if (fingerprint !== undefined && failure.fingerprint !== fingerprint) return false;
     if (category !== undefined && failure.category !== category) return false;
     if (afterVersion !== undefined) {
-      const version = this.#parts.handlerOf(name)?.version;
+      const version = this.#parts.handlerOf(head)?.version;
       if (version === failure.version || version === afterVersion) return false;
     }
     const { store } = this.#parts.engine;

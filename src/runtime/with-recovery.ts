@@ -102,8 +102,9 @@ export function wrap<A extends unknown[], R, D>(
   return Object.assign(call, { taskName: name, start, with: on });
 }
 
-function handlerOf<A extends unknown[], R, D>(
-  engine: Engine,
+/** A function as the runtime sees it. */
+export function handlerOf<A extends unknown[], R, D>(
+  { settings }: Pick<Engine, 'settings'>,
   fn: TaskFunction<A, R, D>,
   options: AnyTaskOptions<A, R>,
 ): Handler {
@@ -114,7 +115,7 @@ function handlerOf<A extends unknown[], R, D>(
     checkpointFrequency: options.checkpointFrequency ?? null,
     ifRunning: options.ifRunning ?? null,
     recoverable: options.recovery !== 'never',
-    crashBudget: budgetOf(options.maxCrashes, engine.settings.crashBudget),
+    crashBudget: budgetOf(options.maxCrashes, settings.crashBudget),
     strategies: options.strategies ?? null,
     validate: options.validate ?? null,
     version: options.version ?? FIRST_VERSION,
