@@ -148,6 +148,8 @@ export function failed(
       ...entries,
       ...seen,
       ...(waits ? waiting(taskId, failure, before?.failedAtMs ?? now) : []),
+      // One that was given up before it was tracked counts as such from now on.
+      ...(waits || before !== null ? [] : [{ index: failureIndexes.dead, id: taskId, score: now }]),
     ],
   };
 }

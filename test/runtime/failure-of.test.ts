@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { FailedDocumentRecord } from '../../src/domain/failed-document.js';
+import type { StoredError } from '../../src/domain/task.js';
 import type { TaskOptions } from '../../src/runtime/task-options.js';
 import { keys } from '../../src/state/keys.js';
 import { trapUnhandledRejections, World } from './harness.js';
@@ -103,6 +104,58 @@ describe('document() and query()', () => {
   });
 });
 
+describe('categorize()', () => {
+  const categorize = (answer: () => unknown): ProcOptions => ({ documents: { categorize: untyped(answer) } });
+  const missing = (): Error => new Error('ENOENT: no such file');
+
+  it('names the category, and is told what is stored: never what the censor took out', async () => {
+    const seen: unknown[] = [];
+    const options: ProcOptions = {
+      redact: (error) => ({ ...error, message: error.message.replace('secret', '***') }),
+      documents: { categorize: (error) => `mine: ${seen.push(error)}` },
+    };
+    expect(await failedWith(new TypeError('secret 7'), {}, options)).toMatchObject({ category: 'mine: 1' });
+    expect(seen).toEqual([{ name: 'TypeError', message: '*** 7', code: null }]);
+  });
+
+  it('can not change what is stored of the error', async () => {
+    const spoils = (error: StoredError): null => {
+      Object.assign(error, { name: 'X', message: 'ETIMEDOUT' });
+      return null;
+    };
+    expect(await failedWith(missing(), {}, { documents: { categorize: spoils } })).toMatchObject({
+      errorName: 'Error',
+      errorMessage: 'ENOENT: no such file',
+      category: 'file_not_found',
+    });
+  });
+
+  it.each<[string, () => unknown]>([
+    ['throws', boom],
+    ['answers with null', () => null],
+    ['answers with nothing', () => undefined],
+    ['answers with an empty text', () => ''],
+    ['answers with a number', () => 7],
+    ['answers with an object', () => ({ toString: boom })],
+    ['answers with a promise', () => Promise.resolve('mine')],
+    ['answers with a promise that rejects', () => Promise.reject(new Error('late'))],
+    // eslint-disable-next-line unicorn/no-thenable
+    ['answers with something that rejects like one', () => ({ then: boom })],
+  ])('that %s leaves it to the built-in ones', async (_what, answer) => {
+    expect(await failedWith(missing(), {}, categorize(answer))).toMatchObject({ category: 'file_not_found' });
+  });
+
+  it('may answer with any text, which is cut to a label', async () => {
+    const answer = `\ud800${'c'.repeat(126)}\u{1f600} and more`;
+    const found = await failedWith(
+      missing(),
+      {},
+      categorize(() => answer),
+    );
+    expect(found?.category).toBe(`\ufffd${'c'.repeat(126)}\ufffd`);
+  });
+});
+
 describe('the error', () => {
   it('is grouped as the censor leaves it', async () => {
     const redact = () => ({ name: 'E', message: 'gone', code: null });
@@ -144,16 +197,17 @@ describe('the error', () => {
 });
 
 describe('what can not be kept does not keep the end from being written', () => {
-  it('with a codec that fails', async () => {
+  it.each<[string, Partial<FailedDocumentRecord>, kept: string]>([
+    ['document', { documentPath: 't', query: null, errorMessage: 'gone', frame: expect.any(String) }, 'gone'],
+    ['failure', { documentPath: '/a', errorMessage: 'gone', frame: null }, '/a'],
+  ])('with a codec that fails for the %s: the rest is there', async (part, found, kept) => {
     const codec = {
-      encode: (text: string, place: string) => (place.endsWith('failure') ? boom() : text),
+      encode: (text: string, place: string) => (place.endsWith(part) ? boom() : text),
       decode: (text: string) => text,
     };
-    expect(await failedWith(new Error('x'), {}, { codec })).toMatchObject({
-      documentPath: 't',
-      errorMessage: 'x',
-    });
-    expect(JSON.stringify(await fieldsOf(world, keys.failure('t')))).not.toContain('/a');
+    expect(await failedWith(new Error('gone'), {}, { codec })).toMatchObject(found);
+    const record = JSON.stringify(await fieldsOf(world, keys.failure('t')));
+    expect([record.includes(kept), record.includes(kept === 'gone' ? '/a' : 'gone')]).toEqual([true, false]);
   });
 
   it('with a low limit of inputs', async () => {

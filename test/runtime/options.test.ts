@@ -47,6 +47,21 @@ describe('createRecovery', () => {
       checkpointEvents: false,
       itemEvents: false,
       redact: null,
+      recoversDocuments: false,
+      documents: {
+        maxRetries: 3,
+        minRetryIntervalMs: HOUR_MS,
+        maxRetryIntervalMs: 24 * HOUR_MS,
+        batchSize: 10,
+        concurrency: 10,
+        periodic: true,
+        recoveryIntervalMs: HOUR_MS / 2,
+        attemptTimeoutMs: 300_000,
+        retentionMs: 7 * 24 * HOUR_MS,
+        deadLetterRetentionMs: 30 * 24 * HOUR_MS,
+        categorize: null,
+        onProgress: null,
+      },
     });
   });
 

@@ -36,6 +36,7 @@ async function taskWith(count: number, version = '1') {
     recovered: false,
     owner: 'w',
     leaseMs: 1_000,
+    startedMs: 0,
     eventSeq: 1,
     checkpointSeq: 0,
     hasAutomatic: false,

@@ -31,6 +31,23 @@ describe('Draft', () => {
     });
   });
 
+  it('adds to counters and takes records away, with the event that tells of it', () => {
+    const draft = new Draft();
+    draft.remove('r');
+    draft.increment('c', 'n', 1);
+    draft.increment('c', 'n', 2);
+    draft.append({ event: 'one' });
+    expect(draft.batch(GUARD, [])).toEqual({
+      guard: GUARD,
+      append: [{ event: 'one' }],
+      remove: ['r'],
+      increment: [
+        { key: 'c', field: 'n', by: 1 },
+        { key: 'c', field: 'n', by: 2 },
+      ],
+    });
+  });
+
   it('does not mix up index and id', () => {
     const draft = new Draft();
     draft.index('a', 'b:c', 1);

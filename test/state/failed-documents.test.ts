@@ -3,7 +3,7 @@ import { decodeCursor, encodeCursor } from '../../src/state/failure-filter.js';
 
 describe('a cursor', () => {
   it('comes back as it was', () => {
-    const position = { partition: 2, score: 17.5, id: 'é:\u{1f600}' };
+    const position = { partition: 2, index: 'failures:retry:1:2', score: 17.5, id: 'é:\u{1f600}' };
     expect(decodeCursor(encodeCursor(position), 3)).toEqual(position);
   });
 
@@ -13,10 +13,13 @@ describe('a cursor', () => {
     '17',
     'x',
     of('{}'),
-    of('[3,1,"t"]'),
-    of('[-1,1,"t"]'),
-    of('[0.5,1,"t"]'),
-    of('[0,1e999,"t"]'),
+    of('[0,1,"t"]'),
+    of('[0,7,1,"t"]'),
+    of('[0,"i",1,7]'),
+    of('[3,"i",1,"t"]'),
+    of('[-1,"i",1,"t"]'),
+    of('[0.5,"i",1,"t"]'),
+    of('[0,"i",1e999,"t"]'),
   ])('of another list is refused: %j', (text) => {
     expect(() => decodeCursor(text, 3)).toThrow('This is no cursor');
   });

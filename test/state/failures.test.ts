@@ -1,12 +1,13 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { MOST_RETRIES } from '../../src/domain/document-recovery.js';
 import {
   decodeFailure,
   exhausted,
   failed,
   failureIndexes,
   forgotten,
-  MOST_RETRIES,
+  isRetry,
   onceMore,
   requeued,
   retried,
@@ -93,16 +94,43 @@ describe('a change of a failure', () => {
   });
 
   it('counts a retry when it is taken up, and waits for nothing meanwhile', () => {
-    const { head, index } = retried(ID, known({ retryCount: 2, attempts: 5 }));
+    const { head, index } = retried(ID, known({ retryCount: 2, attempts: 5 }), 'retried');
     expect(head).toEqual({ failure: JSON.stringify(failure({ retryCount: 3, attempts: 6 })) });
     expect(entriesOf(index)).toEqual({
       [`${waiting(2)} t`]: null,
       'failures:dead t': null,
       'failures:open t': FIRST_MS,
     });
-    expect(onceMore(failure({ retryCount: 2, attempts: 5 }))).toEqual(
+    expect(onceMore(failure({ retryCount: 2, attempts: 5 }), 'retried')).toEqual(
       failure({ retryCount: 3, attempts: 6 }),
     );
+  });
+
+  it('that was put back before has one attempt more, and no retry less', () => {
+    const { head } = retried(ID, known({ retryCount: 0, attempts: 5 }), 'requeued');
+    expect(head).toEqual({ failure: JSON.stringify(failure({ retryCount: 0, attempts: 6 })) });
+  });
+
+  it.each([
+    ['retried', true],
+    ['requeued', true],
+    ['lease_over', false],
+    ['owner_dead', false],
+    ['slot_taken_over', false],
+    ['released', false],
+    ['own', false],
+    ['retry_due', false],
+  ] as const)('a takeover of one that is %s is another try: %s', (cause, another) => {
+    expect(isRetry(cause)).toBe(another);
+  });
+
+  it('waits for nothing when it is given up already: known as such if it was none before', () => {
+    const again = entriesOf(failed(ID, known(), failure({ category: 'disk' }), false).index);
+    const waits = Object.keys(again).filter((name) => /retry|retries|open|dead/.test(name));
+    expect([waits, again['failures:category:disk t']]).toEqual([[], FIRST_MS]);
+    const fresh = entriesOf(failed(ID, null, failure(), false).index);
+    expect(fresh).toMatchObject({ 'failures t': NOW, 'failures:dead t': NOW });
+    expect(Object.keys(fresh).filter((name) => /retry|retries|open/.test(name))).toEqual([]);
   });
 
   it('is dead once its tries are used up, and no longer open', () => {
@@ -147,9 +175,9 @@ describe('a change of a failure', () => {
         };
         const first = { failure: before, failedAtMs: FIRST_MS };
         apply(failed(ID, null, before).index);
-        apply(retried(ID, first).index);
+        apply(retried(ID, first, 'retried').index);
         const last = { ...after, retryCount: before.retryCount + 1 };
-        apply(failed(ID, { ...first, failure: onceMore(before) }, last).index);
+        apply(failed(ID, { ...first, failure: onceMore(before, 'retried') }, last).index);
         expect([...own].filter((index) => index.startsWith('failures:retry:'))).toHaveLength(1);
         if (dead) apply(exhausted(ID, last));
         expect(own.has('failures:open')).toBe(!dead);

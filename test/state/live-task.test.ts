@@ -117,7 +117,7 @@ describe('LiveTask', () => {
     ['long', { kind: 'text' as const, text: 'x'.repeat(INLINE_CHARACTERS + 1) }, 'record', null, true],
   ])('keeps a result that is %s', async (_what, result, resultKind, inline, elsewhere) => {
     const { task, live, write } = await running();
-    await write((draft) => live.complete(draft, result));
+    await write((draft) => live.complete(draft, result, 0));
     expect(await task.head()).toMatchObject({
       resultKind,
       result: inline,
@@ -130,10 +130,10 @@ describe('LiveTask', () => {
 
   it('ends with one event, or with two when it was recovered', async () => {
     const plain = await running();
-    await plain.write((draft) => plain.live.complete(draft, { kind: 'none' }));
+    await plain.write((draft) => plain.live.complete(draft, { kind: 'none' }, 0));
     expect(await eventsOf(plain)).toEqual(['task_completed']);
     const recovered = await running(true);
-    await recovered.write((draft) => recovered.live.complete(draft, { kind: 'none' }));
+    await recovered.write((draft) => recovered.live.complete(draft, { kind: 'none' }, 0));
     expect(await eventsOf(recovered)).toEqual(['recovery_completed', 'task_completed']);
   });
 
@@ -143,7 +143,7 @@ describe('LiveTask', () => {
     set.live.event(refused, 'checkpoint_created');
     set.live.prepare(refused);
     set.live.refused();
-    await set.write((draft) => set.live.complete(draft, { kind: 'none' }));
+    await set.write((draft) => set.live.complete(draft, { kind: 'none' }, 0));
     await expectConsistent(set.task);
   });
 

@@ -117,11 +117,12 @@ export async function hold(
     recovered,
     owner: by.owner,
     leaseMs: by.leaseMs,
+    startedMs: task.clock.monotonicMs(),
     eventSeq: start.eventSeq,
     checkpointSeq: start.checkpointSeq,
     hasAutomatic: start.automatic !== null,
     crashed: false,
-    failed: null,
+    failed: start.failed,
   });
   let sequence = 0;
   const write = async (change: (draft: Draft) => unknown): Promise<Outcome> => {

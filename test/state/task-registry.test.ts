@@ -53,6 +53,10 @@ function setUp(partitions = 3, change: (storage: Storage) => Storage = (storage)
       return 'requested';
     },
     requeue: async (...given) => void commanded.push(given),
+    removeTask: async (...given) => {
+      commanded.push(given);
+      return true;
+    },
   };
   return { registry: new TaskRegistry(store, commands), put, store, commanded };
 }

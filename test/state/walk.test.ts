@@ -66,7 +66,7 @@ it('property: after any walk through the states, indexes and events agree with t
         if (running && each === 'retry') await write((draft) => live.retry(draft, error, 1, 50, null));
         if (running && each === 'cancel') await write((draft) => live.cancel(draft, error));
         if (running && each === 'release') await write((draft) => live.release(draft, null));
-        if (running && each === 'complete') await write((draft) => live.complete(draft, { kind: 'none' }));
+        if (running && each === 'complete') await write((draft) => live.complete(draft, { kind: 'none' }, 0));
         if (running && each === 'fail') await write((draft) => live.fail(draft, error, 1, null));
         if (running && each === 'stuck' && !live.isStuck) await write((draft) => live.stuck(draft, 3));
         if (running && each === 'progress') await write((draft) => live.progress(draft, 10, null, null, 4));
