@@ -122,7 +122,8 @@ describe('examples', () => {
     ['codec.mjs', 'old key gone: CODEC_FAILED'],
     ['shutdown.mjs', 'the process ended: SIGTERM'],
     ['cancel.mjs', 'afterwards: cancelled'],
-    ['failed-documents.mjs', 'left: 12 of 18'],
+    ['failed-documents.mjs', 'left: 6, given up: 6'],
+    ['failed-documents-cron.mjs', '1 of 2 documents done, 1 failed again'],
   ])('%s does what it says', async (name, words) => {
     const { code, output } = await run([`examples/${name}`]);
     expect(output).toContain(words);
