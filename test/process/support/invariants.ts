@@ -23,7 +23,15 @@ function eventViolations(id: string, events: readonly Record<string, string>[]):
   const found: string[] = [];
   const numbers = events.map(({ seq }) => Number(seq));
   if (numbers.some((number, at) => number !== at + 1)) found.push(`${id}: events ${numbers.join(' ')}`);
-  if (events.filter(({ event = '' }) => TERMINAL.has(event)).length > 1) found.push(`${id}: ended twice`);
+  let end: string | null = null;
+  for (const { event = '', cause } of events) {
+    // Put back, or tried again as a failed document.
+    if (event === 'task_requeued' || (event === 'recovery_started' && cause === 'retried')) end = null;
+    if (!TERMINAL.has(event)) continue;
+    const givenUp = end === 'task_failed' && event === 'dead_lettered';
+    if (end !== null && !givenUp) found.push(`${id}: ended twice`);
+    end = event;
+  }
   return found;
 }
 
@@ -33,8 +41,8 @@ async function members(storage: Storage, partitions: readonly string[], index: s
 }
 
 /**
- * Every event of a task is there once and in order, with one end at most; every index has exactly the tasks that it
- * should. Returns what is wrong, in words.
+ * Every event of a task is there once and in order, with one end at most until it is tried again; every index has
+ * exactly the tasks that it should. Returns what is wrong, in words.
  */
 export async function violations(
   storage: Storage,
