@@ -45,7 +45,8 @@ const CHECKS = {
 };
 
 /**
- * One run of document recovery, without a worker: removes what is too old, and gives what is due to `process`.
+ * One run of document recovery, without a worker: removes what is too old, and gives what is due to `process`. What an
+ * earlier run died with is left to recovery by a worker that has a function of its name.
  *
  * @throws `INVALID_OPTION`, `DRIVER_MISSING` when ioredis is not installed, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`
  * @example

@@ -72,8 +72,8 @@ export interface RecoveryOptions {
   readonly maxCrashes?: number | CrashBudget | undefined;
   readonly limits?: Limits | undefined;
   /**
-   * Encodes what users store (inputs, results, checkpoints, steps, items, user context) before it goes to the storage:
-   * `aesGcmCodec`, `gzipCodec`, or your own. Ids, names, progress texts and errors stay readable.
+   * Encodes what users store (inputs, results, checkpoints, steps, items, user context, failed documents) before it
+   * goes to the storage: `aesGcmCodec`, `gzipCodec`, or your own. Ids, names, progress texts and errors stay readable.
    */
   readonly codec?: PayloadCodec | undefined;
   /**

@@ -134,7 +134,7 @@ export class FailedDocumentsTracker {
    */
   readonly remove = (taskId: string): Promise<boolean> => this.#commands.remove(taskId);
 
-  /** As `tasks.requeue`: it runs again at once, with all its retries. @throws as `tasks.requeue` does */
+  /** As `tasks.requeue`: into the recovery queue, with all its retries. @throws as `tasks.requeue` does */
   readonly requeue = (taskId: string): Promise<void> => this.#commands.requeue(taskId);
 
   /** How many failures there are with each value of a facet that has any. */
