@@ -4,6 +4,7 @@ const config: Options = {
   entry: {
     index: 'src/index.ts',
     redis: 'src/storage/redis.ts',
+    schemas: 'src/schemas/index.ts',
     sqlite: 'src/storage/sqlite.ts',
     testing: 'src/testing/index.ts',
   },

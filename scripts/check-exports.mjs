@@ -1,6 +1,6 @@
 // package.json `exports` and the built entry points must agree, both ways, and every entry must load.
 import { readdirSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const root = resolve(import.meta.dirname, '..');
@@ -24,6 +24,27 @@ for (const target of Object.values(exports)) {
   if (typeof target === 'string') continue;
   const entry = await import(pathToFileURL(join(root, target.default)).href);
   if (Object.keys(entry).length === 0) problems.push(`${target.default} exports nothing`);
+}
+
+/** The packages that a built file imports, through other built files too. */
+function packagesOf(file, seen = new Set()) {
+  const found = new Set();
+  if (seen.has(file)) return found;
+  seen.add(file);
+  const imports = readFileSync(file, 'utf8').matchAll(/\b(?:from|import)\s*\(?\s*["']([^"']+)["']/g);
+  for (const [, name] of imports) {
+    if (!name.startsWith('.')) found.add(name);
+    else for (const inner of packagesOf(join(dirname(file), name), seen)) found.add(inner);
+  }
+  return found;
+}
+
+// Who does not ask for schemas does not pay for loading zod.
+for (const target of Object.values(exports)) {
+  if (typeof target === 'string') continue;
+  const wanted = target.default === './dist/schemas.js';
+  if (packagesOf(join(root, target.default)).has('zod') !== wanted)
+    problems.push(`${target.default} ${wanted ? 'does not import' : 'imports'} zod`);
 }
 for (const problem of problems) console.error(problem);
 process.exitCode = problems.length > 0 ? 1 : 0;

@@ -1,7 +1,8 @@
 /**
  * rekindle: Node workers that survive their own death.
  *
- * Adapters and the testing kit have entries of their own: `rekindle/sqlite`, `rekindle/redis`, `rekindle/testing`.
+ * Adapters, zod schemas and the testing kit have entries of their own: `rekindle/sqlite`, `rekindle/redis`,
+ * `rekindle/schemas`, `rekindle/testing`.
  */
 export { isRecoveryError, RecoveryError } from './errors.js';
 export type { RecoveryErrorCode, RecoveryErrorOptions } from './errors.js';

@@ -68,27 +68,43 @@ const HOUR_MS = 3_600 * SECOND_MS;
 const DAY_MS = 24 * HOUR_MS;
 const DECADE_MS = 3_660 * DAY_MS;
 
-const duration = number(1, DECADE_MS);
+type NumberOption = {
+  [K in keyof DocumentSettings]: DocumentSettings[K] extends number ? K : never;
+}[keyof DocumentSettings];
+
+const DURATION: readonly [number, number] = [1, DECADE_MS];
+/** The lowest and the highest value of the options that are numbers. All are whole. */
+export const DOCUMENT_LIMITS: Readonly<Record<NumberOption, readonly [number, number]>> = {
+  maxRetries: [0, MOST_RETRIES],
+  minRetryIntervalMs: DURATION,
+  maxRetryIntervalMs: DURATION,
+  batchSize: [1, 1_000],
+  concurrency: [1, 10_000],
+  recoveryIntervalMs: [10, DECADE_MS],
+  attemptTimeoutMs: DURATION,
+  retentionMs: DURATION,
+  deadLetterRetentionMs: DURATION,
+};
 const CHECKS: OptionChecks = {
-  maxRetries: number(0, MOST_RETRIES),
-  minRetryIntervalMs: duration,
-  maxRetryIntervalMs: duration,
-  batchSize: number(1, 1_000),
-  concurrency: number(1, 10_000),
+  ...Object.fromEntries(Object.entries(DOCUMENT_LIMITS).map(([name, limits]) => [name, number(...limits)])),
   periodic: isBoolean,
-  recoveryIntervalMs: number(10, DECADE_MS),
-  attemptTimeoutMs: duration,
-  retentionMs: duration,
-  deadLetterRetentionMs: duration,
   categorize: isFunction,
   onProgress: isFunction,
 };
 
+/** The two that must agree, with their defaults. */
+export function retryIntervalsOf(
+  given: DocumentRecoveryConfig,
+): Pick<DocumentSettings, 'minRetryIntervalMs' | 'maxRetryIntervalMs'> {
+  const { minRetryIntervalMs = HOUR_MS } = given;
+  const { maxRetryIntervalMs = Math.max(DAY_MS, minRetryIntervalMs) } = given;
+  return { minRetryIntervalMs, maxRetryIntervalMs };
+}
+
 /** @throws `INVALID_OPTION` naming every option that is unknown, ill-typed or at odds with another */
 export function documentSettingsOf(where: string, given: DocumentRecoveryConfig): DocumentSettings {
   checkOptions(where, given, CHECKS, []);
-  const minRetryIntervalMs = given.minRetryIntervalMs ?? HOUR_MS;
-  const maxRetryIntervalMs = given.maxRetryIntervalMs ?? Math.max(DAY_MS, minRetryIntervalMs);
+  const { minRetryIntervalMs, maxRetryIntervalMs } = retryIntervalsOf(given);
   if (maxRetryIntervalMs < minRetryIntervalMs) {
     throw new RecoveryError(
       'INVALID_OPTION',
