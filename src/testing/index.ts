@@ -1,4 +1,9 @@
 /** Entry of `rekindle/testing`. */
+export { exploreCrashes } from './explore/explore.js';
+export type { ExplorationReport, ExploreOptions, InputArbitrary } from './explore/explore.js';
+export type { Define, ExploreRecoveryOptions, ExploreWorld } from './explore/incarnation.js';
+export type { CrashFault } from './explore/points.js';
+export type { Effect } from './explore/receiver.js';
 export { formatSuiteReport, storageSuite } from './storage-suite.js';
 export type {
   StorageSuite,

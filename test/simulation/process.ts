@@ -10,7 +10,7 @@ import { registerTasks } from './jobs.js';
 import type { Job, JobHost, Tasks } from './jobs.js';
 import { connection } from './sim-storage.js';
 import type { Fault, Outage, Peer, Wire } from './sim-storage.js';
-import { ProcessClock, seededRandom } from './virtual-clock.js';
+import { ProcessClock, seededRandom } from '../../src/testing/virtual-clock.js';
 import type { Witness } from './witness.js';
 
 export const LEASE_MS = 600;

@@ -4,7 +4,7 @@
  */
 import { RecoveryError } from '../../src/errors.js';
 import type { Batch, CallOptions, CommitReply, Storage } from '../../src/storage/storage.js';
-import type { ProcessClock, VirtualTime } from './virtual-clock.js';
+import type { ProcessClock, VirtualTime } from '../../src/testing/virtual-clock.js';
 
 export const FAULT_KINDS = [
   'crash-before',

@@ -12,7 +12,7 @@ import { LEASE_MS, pidOf, SimProcess } from './process.js';
 import { scriptEndMs } from './scenario.js';
 import type { Outcome, Scenario } from './scenario.js';
 import type { Fault, Outage, Wire } from './sim-storage.js';
-import { EPOCH_MS, seededFractions, VirtualTime } from './virtual-clock.js';
+import { EPOCH_MS, seededFractions, VirtualTime } from '../../src/testing/virtual-clock.js';
 import { Witness } from './witness.js';
 
 export type { Outcome, Scenario } from './scenario.js';

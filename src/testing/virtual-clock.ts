@@ -2,8 +2,8 @@
  * Virtual time: one queue of events for a whole simulated world, and a view of it for each simulated process.
  * Between two events all microtasks are drained, so a run depends on its seed only.
  */
-import type { Clock } from '../../src/clock.js';
-import type { RandomSource } from '../../src/random.js';
+import type { Clock } from '../clock.js';
+import type { RandomSource } from '../random.js';
 
 /** A small seeded generator (mulberry32): numbers from 0 up to, not including, 1. */
 export function seededFractions(seed: number): () => number {
@@ -31,6 +31,8 @@ export function seededRandom(name: string, fraction: () => number): RandomSource
 interface TimedEvent {
   readonly atMs: number;
   readonly run: () => void;
+  /** A message, or a wait of user code: rather than a timer of the library. */
+  readonly hot: boolean;
 }
 
 /** Wall time at the start of every simulation. */
@@ -39,10 +41,17 @@ export const EPOCH_MS = 1_700_000_000_000;
 /** The one queue. Events at the same moment run in the order in which they were put in. */
 export class VirtualTime {
   nowMs = 0;
+  #hot = 0;
   readonly #events: TimedEvent[] = [];
 
-  at(atMs: number, run: () => void): () => void {
-    const event = { atMs: Math.max(this.nowMs, Math.ceil(atMs)), run };
+  /** How many hot events there are. */
+  get hot(): number {
+    return this.#hot;
+  }
+
+  at(atMs: number, run: () => void, hot: boolean = false): () => void {
+    const event = { atMs: Math.max(this.nowMs, Math.ceil(atMs)), run, hot };
+    if (hot) this.#hot += 1;
     let low = 0;
     let high = this.#events.length;
     while (low < high) {
@@ -53,12 +62,14 @@ export class VirtualTime {
     this.#events.splice(low, 0, event);
     return () => {
       const index = this.#events.indexOf(event);
-      if (index >= 0) this.#events.splice(index, 1);
+      if (index < 0) return;
+      this.#events.splice(index, 1);
+      if (hot) this.#hot -= 1;
     };
   }
 
-  after(delayMs: number, run: () => void): () => void {
-    return this.at(this.nowMs + delayMs, run);
+  after(delayMs: number, run: () => void, hot: boolean = false): () => void {
+    return this.at(this.nowMs + delayMs, run, hot);
   }
 
   /** When the next event is due; null when there is none. */
@@ -71,13 +82,14 @@ export class VirtualTime {
     const event = this.#events.shift();
     if (event === undefined) return;
     this.nowMs = event.atMs;
+    if (event.hot) this.#hot -= 1;
     event.run();
     await drained();
   }
 }
 
 /** Resolves once no microtask is left. */
-function drained(): Promise<void> {
+export function drained(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });
@@ -119,12 +131,23 @@ export class ProcessClock implements Clock {
   }
 
   schedule(delayMs: number, fn: () => void): () => void {
+    return this.#timer(delayMs, fn, false);
+  }
+
+  /** A wait of user code. */
+  sleep(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#timer(delayMs, resolve, true);
+    });
+  }
+
+  #timer(delayMs: number, fn: () => void, hot: boolean): () => void {
     const timer = {};
     this.#timers.add(timer);
     const fire = (): void => {
       if (this.#timers.delete(timer)) fn();
     };
-    const cancel = this.#time.after(Math.max(0, delayMs), () => this.enter('timer', fire));
+    const cancel = this.#time.after(Math.max(0, delayMs), () => this.enter('timer', fire), hot);
     return () => {
       this.#timers.delete(timer);
       cancel();
@@ -147,16 +170,14 @@ export class ProcessClock implements Clock {
     this.#timers.clear();
   }
 
-  /** Freezes the process. `timersFirst`: whether its timers or its sockets are served first when it wakes. */
-  pause(forMs: number, timersFirst: boolean): void {
-    if (this.state === 'dead') return;
-    this.state = 'paused';
-    this.#wakeAtMs = Math.max(this.#wakeAtMs, this.#time.nowMs + forMs);
-    this.#time.at(this.#wakeAtMs, () => this.#wake(timersFirst));
+  /** Freezes the process until it is thawed. */
+  freeze(): void {
+    if (this.state === 'awake') this.state = 'paused';
   }
 
-  #wake(timersFirst: boolean): void {
-    if (this.state !== 'paused' || this.#time.nowMs < this.#wakeAtMs) return;
+  /** Wakes it. `timersFirst`: whether its timers or its sockets are served first. */
+  thaw(timersFirst: boolean): void {
+    if (this.state !== 'paused') return;
     this.state = 'awake';
     const first = timersFirst ? 'timer' : 'reply';
     const turns = [
@@ -164,6 +185,18 @@ export class ProcessClock implements Clock {
       ...this.#held.filter(({ kind }) => kind !== first),
     ];
     this.#held = [];
-    for (const { kind, run } of turns) this.#time.after(0, () => this.enter(kind, run));
+    for (const { kind, run } of turns) this.#time.after(0, () => this.enter(kind, run), true);
+  }
+
+  /** Freezes the process for some time. */
+  pause(forMs: number, timersFirst: boolean): void {
+    if (this.state === 'dead') return;
+    this.freeze();
+    this.#wakeAtMs = Math.max(this.#wakeAtMs, this.#time.nowMs + forMs);
+    this.#time.at(this.#wakeAtMs, () => this.#wake(timersFirst));
+  }
+
+  #wake(timersFirst: boolean): void {
+    if (this.#time.nowMs >= this.#wakeAtMs) this.thaw(timersFirst);
   }
 }

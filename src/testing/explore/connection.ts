@@ -1,0 +1,79 @@
+/** The way between an incarnation and the one storage: each call takes a moment there and back, and may be its last. */
+import type { CommitReply, Storage } from '../../storage/storage.js';
+import { isStart, taskIdOf, wordsOf } from './points.js';
+import type { CrashFault } from './points.js';
+import type { ProcessClock, VirtualTime } from '../virtual-clock.js';
+
+/** The side of an incarnation that messages need. */
+export interface Caller {
+  readonly clock: ProcessClock;
+  /** Counts a place to break the run at; says what is to happen there. */
+  point(words: string): CrashFault | null;
+  /** What is to happen there happens. */
+  fall(fault: CrashFault): void;
+  answered(words: string, refused: string | null): void;
+  /** A task is about to be made. */
+  began(taskId: string): void;
+}
+
+const HOP_MS = 1;
+
+/** A message to somebody outside and the answer; never settles for a process that dies. */
+export function send<T>(
+  time: VirtualTime,
+  caller: Caller,
+  words: string | null,
+  act: () => Promise<T>,
+): Promise<T> {
+  const { clock } = caller;
+  if (clock.state === 'dead') return new Promise(() => {});
+  const fault = words === null ? null : caller.point(words);
+  return new Promise((resolve, reject) => {
+    const answer = (deliver: () => void): void => {
+      time.after(HOP_MS, () => clock.enter('reply', deliver), true);
+    };
+    const run = (): void => {
+      const acted = act();
+      if (fault === 'crash-after' || fault === 'zombie-after') caller.fall(fault);
+      acted.then(
+        (value) => answer(() => resolve(value)),
+        (error: unknown) => answer(() => reject(error)),
+      );
+    };
+    const leave = (): void => {
+      time.after(HOP_MS, run, true);
+    };
+    if (fault === 'crash-before' || fault === 'zombie-before') {
+      caller.fall(fault);
+      clock.enter('reply', leave);
+    } else leave();
+  });
+}
+
+/** The storage as one incarnation sees it. */
+export function connected(inner: Storage, time: VirtualTime, caller: Caller): Storage {
+  const quietly = <T>(act: () => Promise<T>): Promise<T> => send(time, caller, null, act);
+  return {
+    name: inner.name,
+    partitions: inner.partitions,
+    read: (partition, keys, fields) => quietly(() => inner.read(partition, keys, fields)),
+    async commit(partition, batches): Promise<CommitReply> {
+      const each = batches.map(wordsOf);
+      const made = batches.find((batch) => isStart(batch));
+      if (made !== undefined) caller.began(taskIdOf(made) ?? '');
+      const known = each.filter((words) => words !== null);
+      const words = known.length === 0 ? null : known.join(' + ');
+      const reply = await send(time, caller, words, () => inner.commit(partition, batches));
+      for (const [at, outcome] of reply.outcomes.entries()) {
+        const about = each[at] ?? null;
+        const ok = outcome.status === 'applied' || outcome.status === 'duplicate';
+        if (about !== null) caller.answered(about, ok ? null : outcome.status);
+      }
+      return reply;
+    },
+    range: (partition, index, query) => quietly(() => inner.range(partition, index, query)),
+    count: (partition, index, bounds) => quietly(() => inner.count(partition, index, bounds)),
+    events: (partition, query) => quietly(() => inner.events(partition, query)),
+    close: async () => {},
+  };
+}

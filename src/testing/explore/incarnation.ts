@@ -1,0 +1,251 @@
+/** One process of a trial: a Recovery of its own, the consumer's tasks defined anew, and one call. */
+import { isRecoveryError } from '../../errors.js';
+import { recoveryOf } from '../../runtime/create-recovery.js';
+import type { Recovery } from '../../runtime/create-recovery.js';
+import type { ProcessTable } from '../../runtime/identity.js';
+import type { RecoveryContext } from '../../runtime/context.js';
+import type { ItemContext } from '../../runtime/items.js';
+import type { RecoveryOptions } from '../../runtime/options.js';
+import type { TaskOptions } from '../../runtime/task-options.js';
+import type { AnyTaskOptions, TaskFunction, WithRecovery, WrappedTask } from '../../runtime/with-recovery.js';
+import type { Storage } from '../../storage/storage.js';
+import { ProcessClock, seededRandom } from '../virtual-clock.js';
+import type { VirtualTime } from '../virtual-clock.js';
+import { connected, send } from './connection.js';
+import type { Caller } from './connection.js';
+import type { CrashFault, PlannedFault } from './points.js';
+import type { Effect, Receiver } from './receiver.js';
+
+/** The world that a consumer's task lives in while it is explored. */
+export interface ExploreWorld {
+  /**
+   * An effect on the outside, at a receiver that honours keys: the first call is recorded, one with an equal value
+   * absorbed and counted; one with another value makes the run unsafe, and is rejected here.
+   */
+  effect(key: string, value?: unknown): Promise<void>;
+  /** What the receiver has seen so far, an entry a key. */
+  readonly effects: readonly Effect[];
+  /** Waits in virtual time: instead of a timer. */
+  sleep(ms: number): Promise<void>;
+  /** Virtual time in ms since 1970: instead of `Date.now()`. */
+  now(): number;
+}
+
+/** Defines the consumer's tasks on a Recovery, anew for each process, and returns the one to call. */
+export type Define<I> = (recovery: Recovery, world: ExploreWorld) => (input: I) => Promise<unknown>;
+
+/** How a call ended. */
+export type CallEnd =
+  | { readonly ended: 'returned'; readonly value: unknown }
+  | { readonly ended: 'threw'; readonly error: unknown };
+
+/** Options of the Recovery that a trial's processes run on. */
+export type ExploreRecoveryOptions = Omit<
+  RecoveryOptions,
+  'storage' | 'clock' | 'random' | 'slot' | 'namespace' | 'codec'
+>;
+
+/** What an incarnation needs of its trial. */
+export interface Surroundings<I> {
+  readonly time: VirtualTime;
+  readonly storage: Storage;
+  readonly receiver: Receiver;
+  readonly define: Define<I>;
+  readonly input: I;
+  readonly options: ExploreRecoveryOptions;
+  readonly fraction: () => number;
+  tell(who: string, what: string): void;
+  began(taskId: string): void;
+  /** The task that was called first; null before there is one. */
+  rootId(): string | null;
+  progressed(): void;
+}
+
+/** Nothing can be proven: death shows by the lease alone. */
+const NO_PROOF: ProcessTable = { readText: () => null, readLink: () => null, signal0: () => 'exists' };
+
+/** Calls on a context that a dead process must never hear of again. */
+const WAITED_FOR: ReadonlySet<string | symbol> = new Set([
+  'updateProgress',
+  'createCheckpoint',
+  'step',
+  'map',
+]);
+
+export class Incarnation<I> implements Caller {
+  readonly clock: ProcessClock;
+  readonly label: string;
+  readonly recovery: Recovery;
+  /** The places of this incarnation, in words. */
+  readonly points: string[] = [];
+  /** Set once it has crashed or frozen. */
+  fallen: CrashFault | null = null;
+  /** Set once its call has ended. */
+  end: CallEnd | null = null;
+  readonly #around: Surroundings<I>;
+  readonly #fault: PlannedFault | null;
+
+  constructor(number: number, around: Surroundings<I>, fault: PlannedFault | null) {
+    this.label = `#${number}`;
+    this.#around = around;
+    this.#fault = fault;
+    this.clock = new ProcessClock(around.time);
+    this.recovery = recoveryOf(
+      {
+        maxCrashes: 50,
+        ...around.options,
+        storage: connected(around.storage, around.time, this),
+        clock: this.clock,
+        random: seededRandom(this.label, around.fraction),
+      },
+      NO_PROOF,
+    );
+  }
+
+  /** Begins it. `again`: how it comes by the result after an earlier one has fallen. */
+  start(again: (() => Promise<CallEnd | null>) | null): void {
+    void this.#run(again).then((end) => {
+      if (this.clock.state === 'dead') return;
+      this.end = end;
+      const error = end.ended === 'threw' ? end.error : null;
+      this.#around.tell(
+        this.label,
+        error === null ? 'the call returned' : `the call was rejected: ${told(error)}`,
+      );
+    });
+  }
+
+  point(words: string): CrashFault | null {
+    this.points.push(words);
+    this.#around.progressed();
+    const here = this.#fault !== null && this.#fault.at === this.points.length && this.fallen === null;
+    this.#around.tell(this.label, `${this.points.length}. ${words}`);
+    return here ? (this.#fault?.fault ?? null) : null;
+  }
+
+  fall(fault: CrashFault): void {
+    this.fallen = fault;
+    const when = fault.endsWith('after') ? 'after this, before the answer' : 'before this';
+    if (fault.startsWith('crash')) {
+      this.clock.crash();
+      this.#around.tell(this.label, `CRASH ${when}`);
+    } else {
+      this.clock.freeze();
+      this.#around.tell(this.label, `FROZEN ${when}`);
+    }
+  }
+
+  began(taskId: string): void {
+    this.#around.began(taskId);
+  }
+
+  answered(words: string, refused: string | null): void {
+    if (refused !== null) this.#around.tell(this.label, `refused (${refused}): ${words}`);
+  }
+
+  /** Wakes up as a zombie, with what arrived first. */
+  wake(): void {
+    this.#around.tell(this.label, 'WAKES UP');
+    this.clock.thaw(false);
+  }
+
+  async #run(again: (() => Promise<CallEnd | null>) | null): Promise<CallEnd> {
+    try {
+      const call = this.#around.define(this.#guarded(), this.#world());
+      if (again !== null) {
+        await this.recovery.runStartupRecovery();
+        const known = await again();
+        if (known !== null) return known;
+      }
+      return { ended: 'returned', value: await this.#called(call) };
+    } catch (error) {
+      return { ended: 'threw', error };
+    }
+  }
+
+  /** Calls as soon as nobody else has it. */
+  async #called(call: (input: I) => Promise<unknown>): Promise<unknown> {
+    for (;;) {
+      const taskId = this.#around.rootId();
+      const task = taskId === null ? null : await this.recovery.tasks.get(taskId);
+      if (task?.status === 'processing' && task.owner !== null) {
+        await this.clock.sleep(Math.max(0, (task.leaseUntilMs ?? 0) - this.clock.wallMs()) + 1);
+      }
+      try {
+        return await call(structuredClone(this.#around.input));
+      } catch (error) {
+        if (this.fallen !== null || !isRecoveryError(error, 'TASK_RUNNING_ELSEWHERE')) throw error;
+      }
+    }
+  }
+
+  #world(): ExploreWorld {
+    const { time, receiver, progressed } = this.#around;
+    const { clock } = this;
+    return {
+      effect: async (key, value) => {
+        const what = `effect ${receiver.wordsOf(key)}`;
+        const copy = structuredClone(value);
+        const kept = await send(time, this, what, async () => receiver.receive(key, copy));
+        if (!kept) throw new Error(`${what} came with another value before.`);
+      },
+      get effects() {
+        return receiver.effects;
+      },
+      sleep: (ms) => {
+        progressed();
+        return clock.sleep(ms);
+      },
+      now: () => clock.wallMs(),
+    };
+  }
+
+  /** The Recovery as the consumer gets it: what a dead process's functions await never comes. */
+  #guarded(): Recovery {
+    const withRecovery: WithRecovery = <A extends unknown[], R, D>(
+      fn: TaskFunction<A, R, D>,
+      options: AnyTaskOptions<A, R>,
+    ): WrappedTask<A, R> => {
+      const guarded: TaskFunction<A, R, D> = (ctx, ...args) => fn(this.#guardedContext(ctx), ...args);
+      return this.recovery.withRecovery(guarded, options as TaskOptions<A, R>);
+    };
+    return { ...this.recovery, withRecovery };
+  }
+
+  #guardedContext<D>(ctx: RecoveryContext<D>): RecoveryContext<D> {
+    const { receiver } = this.#around;
+    const about = `of "${ctx.taskId}"`;
+    const idempotencyKey = (name: string): string => {
+      const key = ctx.idempotencyKey(name);
+      receiver.named(key, `key("${name}") ${about}`);
+      return key;
+    };
+    return new Proxy(ctx, {
+      get: (target, name) => {
+        const value: unknown = Reflect.get(target, name, target);
+        if (name === 'idempotencyKey') return idempotencyKey;
+        if (!WAITED_FOR.has(name) || typeof value !== 'function') return value;
+        return (...args: unknown[]): unknown => {
+          if (this.clock.state === 'dead') return new Promise(() => {});
+          if (name === 'map') args[2] = this.#namedItems(args[2], `of "${String(args[0])}" ${about}`);
+          return Reflect.apply(value, target, args);
+        };
+      },
+    });
+  }
+
+  /** An item's function, its idempotency keys noted. */
+  #namedItems(fn: unknown, about: string): unknown {
+    if (typeof fn !== 'function') return fn;
+    return (item: unknown, context: ItemContext): unknown => {
+      this.#around.receiver.named(context.idempotencyKey, `key(item "${context.key}") ${about}`);
+      return Reflect.apply(fn, undefined, [item, context]);
+    };
+  }
+}
+
+/** An error in a line. */
+export function told(error: unknown): string {
+  if (isRecoveryError(error)) return `${error.code}: ${error.message}`;
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}

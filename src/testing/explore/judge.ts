@@ -1,0 +1,55 @@
+/** Whether a run under faults came to what the run without any came to. */
+import { isDeepStrictEqual, inspect } from 'node:util';
+import { told } from './incarnation.js';
+import type { CallEnd, ExploreWorld } from './incarnation.js';
+import type { TrialResult } from './trial.js';
+
+/** What is asked of a run. */
+export interface Judgement {
+  readonly sameResult: boolean;
+  readonly sameEffects: boolean;
+  /** The consumer's own word: it throws when something is wrong. */
+  readonly invariant: ((world: Pick<ExploreWorld, 'effects'>, result: unknown) => unknown) | null;
+}
+
+function short(value: unknown): string {
+  return inspect(value, { depth: 4, breakLength: Infinity, maxStringLength: 200, maxArrayLength: 20 });
+}
+
+function endWords(end: CallEnd): string {
+  return end.ended === 'returned' ? `returned ${short(end.value)}` : `was rejected with ${told(end.error)}`;
+}
+
+function sameEnd(a: CallEnd, b: CallEnd): boolean {
+  if (a.ended === 'returned') return b.ended === 'returned' && isDeepStrictEqual(a.value, b.value);
+  return b.ended === 'threw' && told(a.error) === told(b.error);
+}
+
+/** What is wrong with a run; null when nothing is. `normal`: the run without faults. */
+export async function faultFound(
+  result: TrialResult,
+  normal: TrialResult,
+  { sameResult, sameEffects, invariant }: Judgement,
+): Promise<string | null> {
+  const [conflict] = result.conflicts;
+  if (conflict !== undefined) {
+    return `the effect ${JSON.stringify(conflict.key)} came with two values: ${short(conflict.first)}, then ${short(conflict.second)}`;
+  }
+  if (sameResult && !sameEnd(result.end, normal.end)) {
+    return `the call ${endWords(result.end)}; without a fault it ${endWords(normal.end)}`;
+  }
+  if (sameEffects) {
+    const [expected, found] = [normal.effectWords, result.effectWords];
+    const missing = expected.filter((key) => !found.includes(key));
+    const extra = found.filter((key) => !expected.includes(key));
+    if (missing.length > 0) return `effects are missing: ${missing.join(', ')}`;
+    if (extra.length > 0) return `effects came that a run without a fault has not: ${extra.join(', ')}`;
+  }
+  try {
+    const value = result.end.ended === 'returned' ? result.end.value : undefined;
+    await invariant?.({ effects: result.effects }, value);
+  } catch (thrown) {
+    return `the invariant does not hold: ${told(thrown)}`;
+  }
+  return null;
+}

@@ -1,0 +1,52 @@
+/** The outside world that tasks have effects on: a receiver that honours idempotency keys, as a good payment service does. */
+import { isDeepStrictEqual } from 'node:util';
+
+/** What the receiver has seen of one key. */
+export interface Effect {
+  readonly key: string;
+  /** The value of the first call. */
+  readonly value: unknown;
+  /** How often it was called with that value. */
+  readonly calls: number;
+}
+
+export class Receiver {
+  /** What the task's own idempotency keys stand for: they differ from run to run. */
+  readonly #names = new Map<string, string>();
+  readonly #effects = new Map<string, { value: unknown; calls: number }>();
+  /** Keys that came with two values. */
+  readonly conflicts: { readonly key: string; readonly first: unknown; readonly second: unknown }[] = [];
+
+  named(idempotencyKey: string, name: string): void {
+    this.#names.set(idempotencyKey, name);
+  }
+
+  /** A key in words that are the same in every run. */
+  wordsOf(key: string): string {
+    const known = this.#names.get(key);
+    if (known !== undefined) return known;
+    for (const [idempotencyKey, name] of this.#names) {
+      if (key.includes(idempotencyKey)) return JSON.stringify(key.replaceAll(idempotencyKey, name));
+    }
+    return JSON.stringify(key);
+  }
+
+  get effects(): Effect[] {
+    return [...this.#effects].map(([key, { value, calls }]) => ({ key, value, calls }));
+  }
+
+  /** False when it is refused: the key has come with another value before. */
+  receive(key: string, value: unknown): boolean {
+    const known = this.#effects.get(key);
+    if (known === undefined) {
+      this.#effects.set(key, { value, calls: 1 });
+      return true;
+    }
+    if (isDeepStrictEqual(known.value, value)) {
+      known.calls += 1;
+      return true;
+    }
+    this.conflicts.push({ key, first: known.value, second: value });
+    return false;
+  }
+}
