@@ -16,7 +16,9 @@ export interface Caller {
   began(taskId: string): void;
 }
 
+/** One way to the storage, and to anybody else. */
 const HOP_MS = 1;
+export const FAR_HOP_MS = 5;
 
 /** A message to somebody outside and the answer; never settles for a process that dies. */
 export function send<T>(
@@ -24,15 +26,18 @@ export function send<T>(
   caller: Caller,
   words: string | null,
   act: () => Promise<T>,
+  hopMs: number = HOP_MS,
 ): Promise<T> {
   const { clock } = caller;
   if (clock.state === 'dead') return new Promise(() => {});
   const fault = words === null ? null : caller.point(words);
   return new Promise((resolve, reject) => {
     const answer = (deliver: () => void): void => {
-      time.after(HOP_MS, () => clock.enter('reply', deliver), true);
+      time.after(hopMs, () => clock.enter('reply', deliver), true);
     };
     const run = (): void => {
+      // It may not have left the machine yet when that dies.
+      if (clock.state === 'dead') return;
       const acted = act();
       if (fault === 'crash-after' || fault === 'zombie-after') caller.fall(fault);
       acted.then(
@@ -41,7 +46,7 @@ export function send<T>(
       );
     };
     const leave = (): void => {
-      time.after(HOP_MS, run, true);
+      time.after(hopMs, run, true);
     };
     if (fault === 'crash-before' || fault === 'zombie-before') {
       caller.fall(fault);

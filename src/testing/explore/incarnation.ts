@@ -11,7 +11,7 @@ import type { AnyTaskOptions, TaskFunction, WithRecovery, WrappedTask } from '..
 import type { Storage } from '../../storage/storage.js';
 import { ProcessClock, seededRandom } from '../virtual-clock.js';
 import type { VirtualTime } from '../virtual-clock.js';
-import { connected, send } from './connection.js';
+import { connected, FAR_HOP_MS, send } from './connection.js';
 import type { Caller } from './connection.js';
 import type { CrashFault, PlannedFault } from './points.js';
 import type { Effect, Receiver } from './receiver.js';
@@ -186,7 +186,7 @@ export class Incarnation<I> implements Caller {
       effect: async (key, value) => {
         const what = `effect ${receiver.wordsOf(key)}`;
         const copy = structuredClone(value);
-        const kept = await send(time, this, what, async () => receiver.receive(key, copy));
+        const kept = await send(time, this, what, async () => receiver.receive(key, copy), FAR_HOP_MS);
         if (!kept) throw new Error(`${what} came with another value before.`);
       },
       get effects() {
