@@ -47,7 +47,8 @@ export class DocumentLease implements LeaseHolder {
     const { records, nowMs } = await store.read(store.home, [key]);
     const record = records[0] ?? null;
     const heldForMs = Number(record?.get('until') ?? 0) - nowMs;
-    if (heldForMs > 0) return heldForMs;
+    // Longer than a lease after the storage's clock went back: whoever has it may give it back before.
+    if (heldForMs > 0) return Math.min(heldForMs, settings.leaseMs);
     const expect = record?.get(TOKEN_FIELD) ?? null;
     const fence = Math.max(nowMs, (expect === null ? 0 : (fenceOf(expect) ?? 0)) + 1);
     const nonce = random.nonce();

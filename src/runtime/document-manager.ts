@@ -53,7 +53,7 @@ interface Done {
 
 /** A run that has begun. */
 interface UnderWay {
-  readonly stop: () => void;
+  readonly run: DocumentRun;
   readonly done: Promise<Done>;
 }
 
@@ -71,8 +71,9 @@ export class DocumentRecoveryManager {
   readonly #slots: Slots;
   readonly #underWay = new Set<UnderWay>();
   #ownHandlers: HandlerOf | null = null;
-  #started = false;
-  #ticking: Promise<void> | null = null;
+  /** Periodic runs since a call of `start`; null while they are off. */
+  #series: symbol | null = null;
+  readonly #ticking = new Set<Promise<void>>();
   #cancel: (() => void) | null = null;
 
   /** @internal */
@@ -110,19 +111,19 @@ export class DocumentRecoveryManager {
 
   /** Runs at once, and then periodically unless `periodic` is false. Periodic runs never overlap, over all processes. */
   readonly start = (): void => {
-    if (this.#started || this.#engine.closing !== null) return;
-    this.#started = true;
-    this.#arm(0);
+    if (this.#series !== null || this.#engine.closing !== null) return;
+    this.#series = Symbol('series');
+    this.#arm(this.#series, 0);
   };
 
   /** Ends the periodic runs and whatever run is under way: resolves once the attempts in hand have ended. */
   readonly stop = async (): Promise<void> => {
-    this.#started = false;
+    this.#series = null;
     this.#cancel?.();
     this.#cancel = null;
     const all = [...this.#underWay];
-    for (const { stop } of all) stop();
-    await Promise.allSettled([this.#ticking, ...all.map(({ done }) => done)]);
+    for (const { run } of all) run.stop();
+    await Promise.allSettled([...this.#ticking, ...all.map(({ done }) => done)]);
   };
 
   /** How many failed, are due, were retried, and with what success. @throws `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE` */
@@ -167,6 +168,9 @@ export class DocumentRecoveryManager {
       settings: this.#settings,
       slots: this.#slots,
       handlerOf: this.#ownHandlers ?? this.#handlerOf,
+      tries: (taskId: string) => {
+        for (const each of this.#underWay) each.run.noteTry(taskId);
+      },
     };
     const run = new DocumentRun(parts, filter, report);
     const work = async (): Promise<Done> => {
@@ -178,7 +182,7 @@ export class DocumentRecoveryManager {
         this.#underWay.delete(underWay);
       }
     };
-    const underWay: UnderWay = { stop: () => run.stop(), done: Promise.resolve().then(work) };
+    const underWay: UnderWay = { run, done: Promise.resolve().then(work) };
     this.#underWay.add(underWay);
     return underWay;
   }
@@ -188,44 +192,43 @@ export class DocumentRecoveryManager {
     return handler?.recoverable === true ? handler : undefined;
   };
 
-  #arm(delayMs: number): void {
+  #arm(series: symbol, delayMs: number): void {
     this.#cancel = this.#engine.clock.schedule(delayMs, () => {
       this.#cancel = null;
-      this.#ticking = this.#tick().finally(() => {
-        this.#ticking = null;
-      });
+      const ticking = this.#tick(series).finally(() => this.#ticking.delete(ticking));
+      this.#ticking.add(ticking);
     });
   }
 
-  async #tick(): Promise<void> {
+  async #tick(series: symbol): Promise<void> {
     let nextMs = this.#settings.periodic ? this.#settings.recoveryIntervalMs : null;
     try {
-      const heldForMs = await this.#periodicRun();
+      const heldForMs = await this.#periodicRun(series);
       nextMs = heldForMs ?? nextMs;
     } catch (error) {
       log.recovery('documents were not recovered: %s', kindOf(error));
       if (this.#engine.closing === null)
         this.#engine.emitter.alert('document_recovery_failed', { reason: messageOf(error) });
     }
-    if (!this.#isOn || nextMs === null) return;
-    this.#arm(nextMs * (1 + JITTER * (2 * this.#engine.random.fraction() - 1)) + 1);
+    if (!this.#isOn(series) || nextMs === null) return;
+    this.#arm(series, nextMs * (1 + JITTER * (2 * this.#engine.random.fraction() - 1)) + 1);
   }
 
   /** Null, or for how many ms another process is at it at least. */
-  async #periodicRun(): Promise<number | null> {
+  async #periodicRun(series: symbol): Promise<number | null> {
     await this.#engine.worker.open();
     let run: UnderWay | null = null;
-    const lease = await DocumentLease.acquire(this.#engine, () => run?.stop());
+    const lease = await DocumentLease.acquire(this.#engine, () => run?.run.stop());
     if (typeof lease === 'number') return lease;
     try {
-      if (this.#isOn) await (run = this.#begin({})).done;
+      if (this.#isOn(series)) await (run = this.#begin({})).done;
     } finally {
       await lease.release();
     }
     return null;
   }
 
-  get #isOn(): boolean {
-    return this.#started && this.#engine.closing === null;
+  #isOn(series: symbol): boolean {
+    return this.#series === series && this.#engine.closing === null;
   }
 }

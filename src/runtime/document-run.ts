@@ -31,7 +31,12 @@ export interface RunParts {
   readonly settings: DocumentSettings;
   readonly slots: Slots;
   readonly handlerOf: HandlerOf;
+  /** Tells all runs that are under way in this process that a document is being tried, and that it was. */
+  readonly tries: (taskId: string) => void;
 }
+
+/** For so long after its beginning, in ms, a run knows by name what was tried: times are too coarse to tell. */
+const COARSE_MS = 1_000;
 
 export class DocumentRun {
   /** What the report has no number for. */
@@ -46,6 +51,7 @@ export class DocumentRun {
   readonly #report: ReportBuilder;
   readonly #startedMs = new Map<string, number>();
   readonly #running = new Set<Promise<void>>();
+  readonly #triedEarly = new Set<string>();
   #total = 0;
   #stopped = false;
   #failure: { readonly error: unknown } | null = null;
@@ -59,6 +65,13 @@ export class DocumentRun {
   /** Begins nothing more. What is in hand goes on. */
   stop(): void {
     this.#stopped = true;
+  }
+
+  /** A document is being tried, or was, by this run or another one. */
+  noteTry(taskId: string): void {
+    const partition = this.#parts.engine.store.partitionOf(taskId);
+    const sinceMs = this.#parts.engine.store.estimatedNowMs(partition) - this.#startOf(taskId);
+    if (sinceMs <= COARSE_MS) this.#triedEarly.add(taskId);
   }
 
   /** Resolves once all that it began has ended. @throws `STORAGE_UNAVAILABLE` and what else keeps it from going on */
@@ -94,7 +107,8 @@ export class DocumentRun {
   async #expire(index: string, retentionMs: number): Promise<void> {
     const { engine } = this.#parts;
     await this.#each([{ index, to: { fromNow: -retentionMs } }], async (head, partition) => {
-      const { taskId, status } = head.task;
+      const { taskId, name, status } = head.task;
+      if (this.#filter.names?.includes(name) === false) return;
       if (head.failed === null || (status !== 'failed' && status !== 'dead_letter')) return;
       if (await applied(engine, partition, removeBatch(head, stampFor(engine, taskId))))
         this.counts.expired += 1;
@@ -137,7 +151,9 @@ export class DocumentRun {
 
   async #countNamed(): Promise<number> {
     const { taskIds } = this.#filter;
-    return taskIds?.length ?? this.#parts.engine.store.count(indexOf(this.#filter));
+    return taskIds === undefined
+      ? this.#parts.engine.store.count(indexOf(this.#filter))
+      : new Set(taskIds).size;
   }
 
   async #tryNamed(): Promise<void> {
@@ -154,7 +170,7 @@ export class DocumentRun {
 
   /** Begins an attempt as soon as there is a slot, if the document is one for this run. */
   async #try(head: Head, redrive: boolean): Promise<void> {
-    const { engine, starter, settings, slots, handlerOf } = this.#parts;
+    const { engine, starter, settings, slots, handlerOf, tries } = this.#parts;
     const { taskId, name } = head.task;
     if (!this.#isWanted(head, redrive)) return;
     this.#report.discovered(1);
@@ -167,8 +183,12 @@ export class DocumentRun {
     await slots.acquire();
     if (this.#isOver) return slots.release();
     const retry = { handler, head, redrive, timeoutMs: settings.attemptTimeoutMs };
+    tries(taskId);
     const running = retryDocument(engine, starter, retry)
-      .then((tried) => this.#tried({ taskId, name, ...tried }))
+      .then((tried) => {
+        tries(taskId);
+        this.#tried({ taskId, name, ...tried });
+      })
       .catch((error: unknown) => {
         this.#failure ??= { error };
       })
@@ -198,14 +218,19 @@ export class DocumentRun {
       const version = this.#parts.handlerOf(head)?.version;
       if (version === failure.version || version === afterVersion) return false;
     }
-    const { store } = this.#parts.engine;
-    return (endedAtMs ?? 0) <= (this.#startedMs.get(store.partitionOf(taskId)) ?? Infinity);
+    return (endedAtMs ?? 0) <= this.#startOf(taskId) && !this.#triedEarly.has(taskId);
+  }
+
+  /** When this run began, by the clock that the document's times are of. */
+  #startOf(taskId: string): number {
+    return this.#startedMs.get(this.#parts.engine.store.partitionOf(taskId)) ?? Infinity;
   }
 
   #tried(task: TaskReport): void {
     const { counts } = this;
     this.#report.add(task);
-    if (task.outcome === 'skipped') return;
+    // Given up in place of an attempt: it had crashed too often.
+    if (task.outcome === 'skipped' || task.outcome === 'dead_letter') return;
     this.#report.started();
     counts.attempted += 1;
     if (task.outcome === 'completed') counts.succeeded += 1;
