@@ -144,6 +144,22 @@ describe('what is due', () => {
       { numRuns: 60 },
     );
   });
+
+  it('is so from the very millisecond on, however it is asked for', async () => {
+    const rule = { maxRetries: 1, minRetryIntervalMs: 1_000, maxRetryIntervalMs: 1_000 };
+    const { store, clock } = plainStore();
+    await put(store, 'd', { retryCount: 0, agoMs: 0, dead: false, category: 'a' });
+    const tracker = new FailedDocumentsTracker(store, NOBODY, rule);
+    const due = async (): Promise<number[]> => [
+      (await tracker.list({ eligible: true })).documents.length,
+      await tracker.count({ eligible: true }),
+      1 - (await tracker.count({ eligible: false })),
+    ];
+    await clock.advance(retryDelayMs(rule, 0, waveOf('d', 0)) - 1);
+    expect(await due()).toEqual([0, 0, 0]);
+    await clock.advance(1);
+    expect(await due()).toEqual([1, 1, 1]);
+  });
 });
 
 describe('the places where failures wait', () => {
