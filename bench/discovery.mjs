@@ -29,13 +29,14 @@ function finished(prefix, count) {
   const endedAt = Date.now() - HOUR / 2;
   const more = { token: TOKEN, progress: '100', resultKind: 'none', endedAt: String(endedAt) };
   const fields = head('completed', 'somebody', endedAt, more);
-  return { prefix, count, fields, indexes: [`completed:${NAME}`], score: endedAt };
+  return { prefix, count, fields, indexes: [{ index: `completed:${NAME}`, score: endedAt }] };
 }
 
 function running(prefix, count, owner) {
   const leaseUntil = Date.now() + 24 * HOUR;
   const fields = head('processing', owner, leaseUntil, { token: TOKEN });
-  return { prefix, count, fields, indexes: [`processing:${NAME}`, `held:${owner}`], score: leaseUntil };
+  const indexes = [`processing:${NAME}`, `held:${owner}`].map((index) => ({ index, score: leaseUntil }));
+  return { prefix, count, fields, indexes };
 }
 
 /** One namespace with its Recovery. `crash` leaves 100 orphans behind: half of them by proof, half by lease. */

@@ -4,20 +4,22 @@ const PAGE = 10_000;
 
 /** Redis makes the records itself: a million of them would take minutes to send. */
 const LOAD = `local partition, prefix, from, count, fields = ARGV[1], ARGV[2], ARGV[3], ARGV[4], cjson.decode(ARGV[5])
-local indexes, score = cjson.decode(ARGV[6]), ARGV[7]
+local indexes = cjson.decode(ARGV[6])
 for i = from, from + count - 1 do
   local id = prefix .. string.format('%07d', i)
   redis.call('HSET', '{' .. partition .. '}:r:h:' .. id, unpack(fields))
-  for _, index in ipairs(indexes) do redis.call('ZADD', '{' .. partition .. '}:i:' .. index, score, id) end
+  for _, each in ipairs(indexes) do
+    redis.call('ZADD', '{' .. partition .. '}:i:' .. each.index, each.score, id)
+  end
 end`;
 
 export function redisLoader(client) {
-  return async (partition, { prefix, count, fields, indexes, score }) => {
+  return async (partition, { prefix, count, fields, indexes }) => {
     const flat = JSON.stringify(Object.entries(fields).flat());
     for (let from = 0; from < count; from += PAGE) {
       const size = Math.min(PAGE, count - from);
       const place = [partition, prefix, String(from), String(size)];
-      await client.eval(LOAD, 0, ...place, flat, JSON.stringify(indexes), String(score));
+      await client.eval(LOAD, 0, ...place, flat, JSON.stringify(indexes));
     }
   };
 }
@@ -25,7 +27,7 @@ export function redisLoader(client) {
 export function sqliteLoader(db) {
   const numbers = (from, size) =>
     `WITH RECURSIVE n(i) AS (SELECT ${from} UNION ALL SELECT i + 1 FROM n WHERE i < ${from + size - 1})`;
-  return async (partition, { prefix, count, fields, indexes, score }) => {
+  return async (partition, { prefix, count, fields, indexes }) => {
     // In the order of the table's key, or every row would split a page.
     const names = Object.keys(fields).toSorted();
     const values = names.map(() => '(?, ?)').join(', ');
@@ -38,7 +40,7 @@ export function sqliteLoader(db) {
         INSERT INTO rekindle_records (partition, key, field, value)
         SELECT ?, 'h:' || ? || printf('%07d', i), field, value FROM n CROSS JOIN f`,
       ).run(...names.flatMap((name) => [name, fields[name]]), partition, prefix);
-      for (const index of indexes) {
+      for (const { index, score } of indexes) {
         db.prepare(
           `${numbers(from, size)} INSERT INTO rekindle_index (partition, idx, id, score)
           SELECT ?, ?, ? || printf('%07d', i), ? FROM n`,

@@ -9,6 +9,7 @@ import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { codecCost } from './codec.mjs';
 import { discovery } from './discovery.mjs';
+import { documents } from './documents.mjs';
 import { heapPerTask } from './heap.mjs';
 import { importTime } from './import.mjs';
 import { redisCheckpoint } from './redis-checkpoint.mjs';
@@ -23,6 +24,7 @@ const MEASURES = {
   heap: heapPerTask,
   import: importTime,
   discovery,
+  documents,
 };
 
 const { values: options } = parseArgs({
