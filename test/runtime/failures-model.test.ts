@@ -49,15 +49,16 @@ test('property: the indexes agree with what has happened', { timeout: 120_000 },
           taskId: (given) => given,
           document: (given) => `/in/${given}`,
         });
-        const status = (await recovery.tasks.get(id))?.status ?? null;
+        const { status = null, orphanCause = null } = (await recovery.tasks.get(id)) ?? {};
         const known = model.get(id) ?? null;
         if (what === 'fail' || what === 'succeed' || what === 'crash') {
           if (status === 'cancelled' || status === 'completed') continue;
-          // A direct call of what is orphaned goes on with the attempt that was counted.
+          // A direct call of what is orphaned goes on with the attempt that was counted, unless it was put back since.
           const again = known !== null && status === 'failed' ? 1 : 0;
+          const afresh = known !== null && status === 'orphaned' && orphanCause === 'requeued' ? 1 : 0;
           const next = {
             retryCount: (known?.retryCount ?? 0) + again,
-            attempts: (known?.attempts ?? 0) + again,
+            attempts: (known?.attempts ?? 0) + again + afresh,
           };
           if (what === 'fail') {
             await rejectionOf(task(id));
