@@ -4,6 +4,7 @@ export type { ExplorationReport, ExploreOptions, InputArbitrary } from './explor
 export type { Define, ExploreRecoveryOptions, ExploreWorld } from './explore/incarnation.js';
 export type { CrashFault } from './explore/points.js';
 export type { Effect } from './explore/receiver.js';
+export { ManualClock } from './manual-clock.js';
 export { formatSuiteReport, storageSuite } from './storage-suite.js';
 export type {
   StorageSuite,
