@@ -70,6 +70,7 @@ export type {
   RedriveFilter,
 } from './domain/document-recovery.js';
 export type { CheckpointStore } from './state/checkpoint-store.js';
+export type { DuplicateDocument, DuplicateItem, DuplicateReport, MiscountedMap } from './state/duplicates.js';
 export type { EventsOptions } from './state/event-log.js';
 export type { FailedDocumentsTracker } from './state/failed-documents.js';
 export type {

@@ -44,6 +44,13 @@ export const entries = {
   failed: (text: string): string => `f${text}`,
 } as const;
 
+/** What an entry says of an item, its value unopened; null when that is nothing usable. */
+export function entryStateOf(text: string): 'done' | 'failed' | null {
+  const [letter] = text;
+  if (letter === 'u' || letter === 'j' || letter === entries.unstorable) return 'done';
+  return letter === 'f' ? 'failed' : null;
+}
+
 /** Null when there is no entry. One that says nothing usable leaves its piece in doubt: it was started, at least. */
 export function decodeEntry(
   text: string | undefined,
@@ -84,7 +91,7 @@ export function decodeEntry(
 
 /** Items a record of a ledger, about: a record with a hundred thousand fields would block the server when it is removed. */
 const ITEMS_A_BUCKET = 1_000;
-const MAX_BUCKETS = 1_024;
+export const MAX_BUCKETS = 1_024;
 
 export function bucketsFor(items: number): number {
   return Math.min(MAX_BUCKETS, Math.max(1, Math.ceil(items / ITEMS_A_BUCKET)));

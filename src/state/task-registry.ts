@@ -5,6 +5,8 @@ import { TASK_STATUSES } from '../domain/task.js';
 import type { TaskRecord, TaskStatus } from '../domain/task.js';
 import type { StoredRecord } from '../storage/storage.js';
 import { decodeParts, encodeParts } from './cursor.js';
+import { DuplicateSearch } from './duplicates.js';
+import type { DuplicateReport } from './duplicates.js';
 import { decodeHead } from './head.js';
 import { indexes, keys } from './keys.js';
 import type { Store } from './store.js';
@@ -196,6 +198,21 @@ export class TaskRegistry {
       cancelled: cancelled ?? 0,
       dead_letter: deadLetter ?? 0,
     };
+  };
+
+  /**
+   * Looks through all tasks of a name, whatever their state, for items that are kept twice or counted but not kept, and
+   * for failed documents that several tasks stand for. It changes nothing; lists are empty when all is well. Values are
+   * not opened. Tasks that change meanwhile may be met twice, or not at all.
+   * @throws `INVALID_ID`, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`
+   * @example
+   * const { items, duplicateItems, unreadable } = await recovery.tasks.findDuplicates('invoice');
+   * console.log(`${items} items, ${duplicateItems.length} twice, ${unreadable} unreadable`);
+   */
+  readonly findDuplicates = async (name: string): Promise<DuplicateReport> => {
+    checkId('The task name', name);
+    await this.#store.look();
+    return new DuplicateSearch(this.#store, name).run();
   };
 
   /** The task names that the namespace has seen. @throws `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE` */
