@@ -82,7 +82,7 @@ const nonsense: readonly (readonly [string, () => unknown])[] = [
   ['rejects', () => Promise.reject(new Error('no'))],
   ['returns a number', () => 7],
   ['returns an empty text', () => ''],
-  ['returns a thenable that throws', () => ({ then: broken })],
+  ['returns a list', () => [broken]],
 ];
 
 describe('functions of the user', () => {
@@ -102,10 +102,10 @@ describe('functions of the user', () => {
     leap(world, DUE_MS);
     proc.does(() => (heard.length === 1 ? broken() : 'text'));
     await proc.recovery.documents.recover();
-    expect(heard.map(({ taskId: _, ...each }) => each)).toEqual([
-      { name: 'read', outcome: 'completed', total: 3, attempted: 1, succeeded: 1, failed: 0 },
-      { name: 'read', outcome: 'failed', total: 3, attempted: 2, succeeded: 1, failed: 1 },
-      { name: 'read', outcome: 'completed', total: 3, attempted: 3, succeeded: 2, failed: 1 },
+    expect(heard.map((each) => ({ ...each, taskId: '?' }))).toEqual([
+      { taskId: '?', name: 'read', outcome: 'completed', total: 3, attempted: 1, succeeded: 1, failed: 0 },
+      { taskId: '?', name: 'read', outcome: 'failed', total: 3, attempted: 2, succeeded: 1, failed: 1 },
+      { taskId: '?', name: 'read', outcome: 'completed', total: 3, attempted: 3, succeeded: 2, failed: 1 },
     ]);
     expect(heard.map(({ taskId }) => taskId).toSorted()).toEqual(['/a', '/b', '/c']);
   });
@@ -144,9 +144,11 @@ describe('functions of the user', () => {
     leap(world, DUE_MS);
     proc.does((path) => (path === '/a' ? work() : 'text'));
     const { tasks } = await proc.recovery.documents.recover();
-    expect(tasks.map((task) => [task.taskId, task.outcome]).toSorted()).toEqual([
-      ['/a', outcome],
-      ['/b', 'completed'],
-    ]);
+    expect(new Map(tasks.map((task) => [task.taskId, task.outcome]))).toEqual(
+      new Map([
+        ['/a', outcome],
+        ['/b', 'completed'],
+      ]),
+    );
   });
 });

@@ -107,7 +107,7 @@ export async function writeOver(
     if (!records[0]) continue;
     const expected = records[0]?.get(TOKEN_FIELD) ?? null;
     const guard = { key, expect: expected, next: makeToken(1, `test${(writes += 1)}`, 0) };
-    const { outcomes } = await memory.commit(name, [{ guard, set: [{ key, fields }] }]);
+    const { outcomes } = await memory.commit(name, [{ guard, notAfter: 1e15, set: [{ key, fields }] }]);
     expect(outcomes).toMatchObject([{ status: 'applied' }]);
   }
 }

@@ -6,57 +6,11 @@ import { MemoryPartition, storageOver } from '../../src/storage/memory.js';
 import { settled } from '../support/manual-clock.js';
 import { Model } from './documents-model.js';
 import type { Outcome, Rules } from './documents-model.js';
+import { commands, DAY_MS, IDS, rules } from './documents-schedule.js';
+import type { Command, Outcomes } from './documents-schedule.js';
 import { LEASE_MS, rejectionOf, World } from './harness.js';
 import type { Proc } from './harness.js';
 import { startQuietly } from './lab.js';
-
-const IDS = ['a', 'b', 'c'];
-const DAY_MS = 86_400_000;
-
-const id = fc.constantFrom(...IDS);
-const outcome = fc.constantFrom<Outcome>('ok', 'first', 'first', 'second');
-/** How each ends in a run; one of them kills the process, perhaps. */
-const outcomes = fc.record({
-  each: fc.tuple(outcome, outcome, outcome),
-  guilty: fc.option(fc.nat(IDS.length - 1), { freq: 3 }),
-});
-const commands = fc.array(
-  fc.oneof(
-    { weight: 4, arbitrary: fc.record({ what: fc.constant('call' as const), id, outcome }) },
-    { weight: 1, arbitrary: fc.record({ what: fc.constant('crash' as const), id }) },
-    { weight: 2, arbitrary: fc.record({ what: fc.constant('record' as const), id }) },
-    { weight: 6, arbitrary: fc.record({ what: fc.constant('run' as const), outcomes }) },
-    { weight: 2, arbitrary: fc.record({ what: fc.constant('redrive' as const), id, outcomes }) },
-    { weight: 3, arbitrary: fc.record({ what: fc.constantFrom('requeue', 'forget', 'remove'), id }) },
-    {
-      weight: 6,
-      arbitrary: fc.record({
-        what: fc.constant('wait' as const),
-        // Just before the next one is due, just then, or in plain time.
-        ms: fc.oneof(
-          fc.constantFrom<'early' | 'due'>('early', 'due'),
-          fc.constantFrom(1, 3_600_000, DAY_MS, 8 * DAY_MS, 31 * DAY_MS),
-        ),
-      }),
-    },
-  ),
-  { maxLength: 30, size: 'max' },
-);
-type Command = typeof commands extends fc.Arbitrary<(infer C)[]> ? C : never;
-
-const rules: fc.Arbitrary<Rules> = fc
-  .record({
-    maxRetries: fc.nat(4),
-    minRetryIntervalMs: fc.constantFrom(1, 1_000, 3_600_000),
-    factor: fc.constantFrom(1, 3, 24),
-  })
-  .map(({ maxRetries, minRetryIntervalMs, factor }) => ({
-    maxRetries,
-    minRetryIntervalMs,
-    maxRetryIntervalMs: minRetryIntervalMs * factor,
-    retentionMs: 7 * DAY_MS,
-    deadLetterRetentionMs: 30 * DAY_MS,
-  }));
 
 class Driver {
   readonly #world: World;
@@ -124,7 +78,7 @@ class Driver {
     if (command.what === 'redrive') return this.#redriven(command.id, command.outcomes, proc);
     const given = command.id;
     if (command.what === 'call' || command.what === 'crash') {
-      const how = command.what === 'crash' ? 'crash' : command.outcome;
+      const how = 'outcome' in command ? command.outcome : 'crash';
       // A second crash would make it a suspect, which waits for its turn: another story.
       if (how === 'crash' && this.#crashed.has(given)) return;
       this.#next = new Map([[given, how]]);
@@ -173,7 +127,7 @@ class Driver {
   }
 
   /** One that has crashed before does not again; see above. */
-  #outcomesOf({ each, guilty }: { each: readonly Outcome[]; guilty: number | null }): void {
+  #outcomesOf({ each, guilty }: Outcomes): void {
     this.#next = new Map(IDS.map((name, at) => [name, each[at] ?? 'ok']));
     const name = IDS[guilty ?? -1];
     // With fewer slots than documents it would depend on their order who comes before the crash.
@@ -181,7 +135,7 @@ class Driver {
     this.#next.set(name, 'crash');
   }
 
-  async #recovered(given: { each: readonly Outcome[]; guilty: number | null }, proc: Proc): Promise<void> {
+  async #recovered(given: Outcomes, proc: Proc): Promise<void> {
     const nowMs = this.#world.clock.wallMs();
     this.#outcomesOf(given);
     this.#task(proc);
@@ -211,11 +165,7 @@ class Driver {
     }
   }
 
-  async #redriven(
-    like: string,
-    given: { each: readonly Outcome[]; guilty: number | null },
-    proc: Proc,
-  ): Promise<void> {
+  async #redriven(like: string, given: Outcomes, proc: Proc): Promise<void> {
     const reason = this.#model.docs.get(like)?.failure?.reason;
     const record = await proc.recovery.failures.get(like);
     expect(record?.fingerprint === undefined).toBe(reason === undefined);
