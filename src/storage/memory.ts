@@ -195,14 +195,14 @@ function eventPage(log: readonly StoredEvent[], after: string | null, limit: num
 
 /** A storage over given partitions, one made for each new name. Tests put broken partitions in. */
 export function storageOver(
-  make: () => MemoryPartition,
+  make: (name: string) => MemoryPartition,
   clock: Pick<Clock, 'wallMs'>,
   partitions: number,
 ): Storage {
   const all = new Map<string, MemoryPartition>();
   const at = (name: string): MemoryPartition => {
     let partition = all.get(name);
-    if (partition === undefined) all.set(name, (partition = make()));
+    if (partition === undefined) all.set(name, (partition = make(name)));
     return partition;
   };
   const nowMs = (): number => Math.floor(clock.wallMs());

@@ -4,6 +4,14 @@ export type { ExplorationReport, ExploreOptions, InputArbitrary } from './explor
 export type { Define, ExploreRecoveryOptions, ExploreWorld } from './explore/incarnation.js';
 export type { CrashFault } from './explore/points.js';
 export type { Effect } from './explore/receiver.js';
+export { FaultyStorage } from './faulty-storage.js';
+export type {
+  FaultyStorageOptions,
+  StorageCall,
+  StorageCallKind,
+  StorageFault,
+  StorageSnapshot,
+} from './faulty-storage.js';
 export { ManualClock } from './manual-clock.js';
 export { formatSuiteReport, storageSuite } from './storage-suite.js';
 export type {
