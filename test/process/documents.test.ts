@@ -147,20 +147,21 @@ const PERIODIC: DocumentRecoveryConfig = {
   ...AT_ONCE,
   maxRetries: 50,
   periodic: true,
-  recoveryIntervalMs: 50,
+  recoveryIntervalMs: 200,
   concurrency: 1,
 };
 const LEASE_MS = 1_000;
 
 test.each(KINDS)('periodic runs of two processes never overlap: %s', async (kind) => {
   const world = await makeWorld(kind);
-  await failures(world, named(12));
+  // A few: whoever comes in between finds no run under way most of the time, long before all retries are used up.
+  await failures(world, named(6));
   const options = { documents: PERIODIC, leaseMs: LEASE_MS };
   const pair = await Promise.all([world.worker(options), world.worker(options)]);
   await Promise.all(pair.map((worker) => worker.call('startup')));
   const runs = (): number =>
     Math.min(...pair.map((worker) => worker.all({ type: 'progress', attempted: 1 }).length));
-  await expect.poll(runs, { timeout: 20_000 }).toBeGreaterThanOrEqual(4);
+  await expect.poll(runs, { timeout: 20_000 }).toBeGreaterThanOrEqual(3);
   await Promise.all(pair.map((worker) => worker.kill()));
   // A run goes on where it was: nothing of another process is in between.
   let last: { pid: unknown; attempted: number } = { pid: null, attempted: 0 };
