@@ -20,7 +20,7 @@ export interface FailedDocumentRecord {
   readonly frame: string | null;
   /** When it failed first, in ms since 1970 by the storage's clock. */
   readonly failedAtMs: number;
-  /** When its last attempt failed, or was begun. */
+  /** When its last attempt failed. */
   readonly lastAttemptAtMs: number;
   /** How long ago it failed first, in ms. */
   readonly ageMs: number;

@@ -162,7 +162,7 @@ class Parts implements Engine {
     this.survivors = new Survivors(this);
     this.suspects = new SuspectLane(this);
     this.starter = new Starter(this, this.finder);
-    this.documents = new DocumentRecoveryManager(this, this.starter, this.failures);
+    this.documents = new DocumentRecoveryManager(this, this.starter, this.failures, this.finder);
     this.runs = new Runs(this, this.finder, this.starter, this.documents);
   }
 

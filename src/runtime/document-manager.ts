@@ -18,6 +18,7 @@ import { DocumentRun } from './document-run.js';
 import type { HandlerOf } from './document-run.js';
 import type { Engine } from './engine.js';
 import { assertOpen } from './engine.js';
+import type { OrphanFinder } from './orphans.js';
 import { ReportBuilder } from './report.js';
 import type { RecoveryReport, TaskReport } from './report.js';
 import { Slots } from './slots.js';
@@ -67,6 +68,7 @@ export class DocumentRecoveryManager {
   readonly #engine: Engine;
   readonly #starter: Starter;
   readonly #failures: FailedDocumentsTracker;
+  readonly #finder: OrphanFinder;
   readonly #settings: DocumentSettings;
   readonly #slots: Slots;
   readonly #underWay = new Set<UnderWay>();
@@ -77,7 +79,8 @@ export class DocumentRecoveryManager {
   #cancel: (() => void) | null = null;
 
   /** @internal */
-  constructor(engine: Engine, starter: Starter, failures: FailedDocumentsTracker) {
+  constructor(engine: Engine, starter: Starter, failures: FailedDocumentsTracker, finder: OrphanFinder) {
+    this.#finder = finder;
     this.#engine = engine;
     this.#starter = starter;
     this.#failures = failures;
@@ -168,6 +171,7 @@ export class DocumentRecoveryManager {
       settings: this.#settings,
       slots: this.#slots,
       handlerOf: this.#ownHandlers ?? this.#handlerOf,
+      finder: this.#ownHandlers === null ? null : this.#finder,
       tries: (taskId: string) => {
         for (const each of this.#underWay) each.run.noteTry(taskId);
       },

@@ -8,6 +8,7 @@ import { deferred } from './deferred.js';
 import type { Engine, Handler } from './engine.js';
 import { leaveToOthers } from './engine.js';
 import { readHeads } from './orphans.js';
+import type { Freed } from './orphans.js';
 import { outcomeOf } from './report.js';
 import type { TaskReport } from './report.js';
 import type { Starter } from './starter.js';
@@ -17,14 +18,15 @@ import { isUndecodable } from './task-errors.js';
 export interface Retry {
   readonly handler: Handler;
   readonly head: Head;
-  /** All its retries are given back first, and it may be a dead letter. */
-  readonly redrive: boolean;
+  /** How it is free to be tried; null: all its retries are given back first, and it may be a dead letter. */
+  readonly freed: Freed | null;
   readonly timeoutMs: number;
 }
 
 /** What became of it; `skipped` when there was no attempt. */
 export type Tried = Pick<TaskReport, 'decision' | 'reason' | 'outcome' | 'items' | 'error'>;
 
+const REQUEUED: Freed = { cause: 'requeued', ownerSuspects: 0 };
 const NO_ATTEMPT = { items: null, error: null } as const;
 const LOST: Tried = {
   ...NO_ATTEMPT,
@@ -40,8 +42,9 @@ export async function retryDocument(engine: Engine, starter: Starter, retry: Ret
   if (engine.flights.has(taskId)) return LOST;
   const own = engine.flights.open(taskId, name, null);
   try {
-    const head = retry.redrive ? await putBack(engine, found) : found;
-    const claimed = head && (await claim(engine, handler, head, retry.redrive ? 'requeued' : 'retried'));
+    const head = retry.freed === null ? await putBack(engine, found) : found;
+    const freed = retry.freed ?? REQUEUED;
+    const claimed = head && (await claim(engine, handler, head, freed.cause, freed));
     if (claimed === null || claimed.kind === 'lost') {
       own.lost();
       return LOST;

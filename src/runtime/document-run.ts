@@ -18,9 +18,12 @@ import { applied, endUnowned, stampFor } from './commits.js';
 import { retryDocument } from './document-retry.js';
 import type { Engine, Handler } from './engine.js';
 import { readHeads } from './orphans.js';
+import type { Freed, OrphanFinder } from './orphans.js';
 import type { ReportBuilder, TaskReport } from './report.js';
 import type { Slots } from './slots.js';
 import type { Starter } from './starter.js';
+
+const RETRIED: Freed = { cause: 'retried', ownerSuspects: 0 };
 
 /** The function for a document; undefined when there is none here. */
 export type HandlerOf = (head: Head) => Handler | undefined;
@@ -31,6 +34,8 @@ export interface RunParts {
   readonly settings: DocumentSettings;
   readonly slots: Slots;
   readonly handlerOf: HandlerOf;
+  /** Set where no worker takes back what was being tried. */
+  readonly finder: OrphanFinder | null;
   /** Tells all runs that are under way in this process that a document is being tried, and that it was. */
   readonly tries: (taskId: string) => void;
 }
@@ -90,6 +95,7 @@ export class DocumentRun {
         await this.#expire(failureIndexes.dead, settings.deadLetterRetentionMs);
         await this.#giveUp();
         this.#total = await countDue(store, settings);
+        await this.#takeBack();
         await this.#tryDue();
       }
     } finally {
@@ -144,7 +150,7 @@ export class DocumentRun {
       await this.#eachIn(partition, sources, async (head) => {
         const { failed, task } = head;
         if (task.status !== 'failed' || failed === null) return;
-        if (failed.failure.retryCount < settings.maxRetries) await this.#try(head, false);
+        if (failed.failure.retryCount < settings.maxRetries) await this.#try(head, RETRIED);
       });
     }
   }
@@ -159,7 +165,7 @@ export class DocumentRun {
   async #tryNamed(): Promise<void> {
     const { store } = this.#parts.engine;
     const { taskIds } = this.#filter;
-    const attempt = (head: Head): Promise<void> => this.#try(head, true);
+    const attempt = (head: Head): Promise<void> => this.#try(head, null);
     if (taskIds === undefined) return this.#each([{ index: indexOf(this.#filter) }], attempt);
     for (const taskId of new Set(taskIds)) {
       if (this.#isOver) return;
@@ -168,11 +174,23 @@ export class DocumentRun {
     }
   }
 
-  /** Begins an attempt as soon as there is a slot, if the document is one for this run. */
-  async #try(head: Head, redrive: boolean): Promise<void> {
+  /** Goes on with attempts whose processes are gone, and with what was put back: without workers nobody else does. */
+  async #takeBack(): Promise<void> {
+    const { engine, finder } = this.#parts;
+    if (finder === null) return;
+    await this.#each([{ index: failureIndexes.trying }], async (head, partition) => {
+      const nowMs = engine.store.estimatedNowMs(partition);
+      if (head.failed === null || (head.task.dueAtMs ?? 0) > nowMs) return;
+      const freed = await finder.freed(head, nowMs);
+      if (freed !== null && freed.cause !== 'retried') await this.#try(head, freed);
+    });
+  }
+
+  /** Begins an attempt as soon as there is a slot, if the document is one for this run. `freed`: null for a redrive. */
+  async #try(head: Head, freed: Freed | null): Promise<void> {
     const { engine, starter, settings, slots, handlerOf, tries } = this.#parts;
     const { taskId, name } = head.task;
-    if (!this.#isWanted(head, redrive)) return;
+    if (!this.#isWanted(head, freed)) return;
     this.#report.discovered(1);
     const handler = handlerOf(head);
     if (handler === undefined) {
@@ -182,7 +200,7 @@ export class DocumentRun {
     }
     await slots.acquire();
     if (this.#isOver) return slots.release();
-    const retry = { handler, head, redrive, timeoutMs: settings.attemptTimeoutMs };
+    const retry = { handler, head, freed, timeoutMs: settings.attemptTimeoutMs };
     tries(taskId);
     const running = retryDocument(engine, starter, retry)
       .then((tried) => {
@@ -205,11 +223,13 @@ export class DocumentRun {
     return this.#parts.handlerOf(head) !== undefined;
   }
 
-  #isWanted(head: Head, redrive: boolean): boolean {
+  #isWanted(head: Head, freed: Freed | null): boolean {
     const { task, failed } = head;
     const { names, fingerprint, category, afterVersion } = this.#filter;
     const { taskId, name, status, endedAtMs } = task;
-    if (failed === null || (status !== 'failed' && !(redrive && status === 'dead_letter'))) return false;
+    if (failed === null) return false;
+    const mayBeTried = freed === null ? status === 'failed' || status === 'dead_letter' : true;
+    if (!mayBeTried) return false;
     if (names !== undefined && !names.includes(name)) return false;
     const { failure } = failed;
     if (fingerprint !== undefined && failure.fingerprint !== fingerprint) return false;

@@ -7,6 +7,7 @@ import { log } from '../log.js';
 import { failureFields } from '../state/failures.js';
 import type { FailedDocument, Failure, FailureCause, KnownFailure } from '../state/failures.js';
 import type { NewFailure } from '../state/live-failure.js';
+import type { Fields } from '../storage/storage.js';
 import type { Engine, Handler } from './engine.js';
 
 /** A task that has failed. */
@@ -69,11 +70,16 @@ export function failureFrom(
     failure,
     fields: {
       [causeField]: seal(JSON.stringify(cause), 'failure'),
-      ...(document === null ? {} : { [documentField]: seal(JSON.stringify(document), 'document') }),
-      ...(metadata === null ? {} : { [metadataField]: seal(metadata, 'metadata') }),
+      ...(document === null ? {} : keptIf(documentField, seal(JSON.stringify(document), 'document'))),
+      ...(metadata === null ? {} : keptIf(metadataField, seal(metadata, 'metadata'))),
       [at]: { fromNow: 0 },
     },
   };
+}
+
+/** A field whose text could not be kept stays as it is stored. */
+function keptIf(field: string, text: string): Fields {
+  return text === '' ? {} : { [field]: text };
 }
 
 /** What the user's own function says; null when it says nothing of use. */

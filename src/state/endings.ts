@@ -1,7 +1,7 @@
 /** The changes of state by which somebody who does not hold a task ends it, or puts it back. */
 import type { CrashEvidence, StoredError } from '../domain/task.js';
 import type { Batch, Fields } from '../storage/storage.js';
-import { exhausted, forgotten, requeued } from './failures.js';
+import { counterFields, exhausted, forgotten, requeued } from './failures.js';
 import type { Failure } from './failures.js';
 import type { Head } from './head.js';
 import { indexes, keys, priorityBase } from './keys.js';
@@ -57,6 +57,10 @@ export function endBatch(head: Head, ending: Ending): Batch & { append: Fields[]
       { index: indexes.inState(status, name), id: taskId, score: { fromNow: 0 } },
       ...index,
     ],
+    // A retry that ends here, by the crash budget, has failed. One that fails by itself was counted then.
+    ...(failure === null || !kept || head.task.status === 'failed'
+      ? {}
+      : { increment: [{ key: keys.retryCounters, field: counterFields.failed, by: 1 }] }),
     append: [
       eventFields(END_EVENTS[status], { taskId, name, attempt, recovered: true }, seq, {
         reason: error.message,

@@ -59,7 +59,9 @@ export const failureIndexes = {
   all: 'failures',
   /** Of those, the ones that are not given up, likewise. */
   open: 'failures:open',
-  /** And the ones that are, by when they were. */
+  /** Those that are being tried again, or wait for that in the recovery queue, by when that began. */
+  trying: 'failures:trying',
+  /** And the ones that are given up, by when they were. */
   dead: 'failures:dead',
   /** Those with a value of a facet, by when they failed first. */
   by: (facet: Facet, value: string): string => `failures:${facet}:${value}`,
@@ -150,8 +152,14 @@ export function failed(
       ...(waits ? waiting(taskId, failure, before?.failedAtMs ?? now) : []),
       // One that was given up before it was tracked counts as such from now on.
       ...(waits || before !== null ? [] : [{ index: failureIndexes.dead, id: taskId, score: now }]),
+      ...(before === null ? [] : [idle(taskId)]),
     ],
   };
+}
+
+/** Nobody is at it. */
+function idle(taskId: string): IndexChange {
+  return { index: failureIndexes.trying, id: taskId, score: null };
 }
 
 function waiting(taskId: string, failure: Failure, failedAt: number | FromNow): IndexChange[] {
@@ -182,7 +190,7 @@ export function retried(
 ): FailureChange {
   return {
     head: { [FAILURE_FIELD]: JSON.stringify(onceMore(failure, cause)) },
-    index: [...awake(taskId, failure), { index: failureIndexes.open, id: taskId, score: failedAtMs }],
+    index: tried(taskId, failure, failedAtMs),
   };
 }
 
@@ -203,12 +211,22 @@ function awake(taskId: string, failure: Failure): IndexChange[] {
   ];
 }
 
+/** Its turn has come. */
+function tried(taskId: string, failure: Failure, failedAtMs: number): IndexChange[] {
+  return [
+    ...awake(taskId, failure),
+    { index: failureIndexes.open, id: taskId, score: failedAtMs },
+    { index: failureIndexes.trying, id: taskId, score: { fromNow: 0 } },
+  ];
+}
+
 /** Its tries are used up: it is a failure still, and waits for nothing. */
 export function exhausted(taskId: string, failure: Failure): IndexChange[] {
   return [
     { index: waitingOf(taskId, failure), id: taskId, score: null },
     { index: failureIndexes.open, id: taskId, score: null },
     { index: failureIndexes.dead, id: taskId, score: { fromNow: 0 } },
+    idle(taskId),
   ];
 }
 
@@ -216,7 +234,7 @@ export function exhausted(taskId: string, failure: Failure): IndexChange[] {
 export function requeued(taskId: string, { failure, failedAtMs }: KnownFailure): FailureChange {
   return {
     head: { [FAILURE_FIELD]: JSON.stringify({ ...failure, retryCount: 0 }) },
-    index: [...awake(taskId, failure), { index: failureIndexes.open, id: taskId, score: failedAtMs }],
+    index: tried(taskId, failure, failedAtMs),
   };
 }
 
@@ -228,6 +246,7 @@ export function forgotten(taskId: string, failure: Failure): FailureChange {
       ...entriesOf(taskId, failure, null),
       ...awake(taskId, failure),
       { index: failureIndexes.open, id: taskId, score: null },
+      idle(taskId),
     ],
   };
 }

@@ -8,7 +8,7 @@ import type { StoredRecord } from '../storage/storage.js';
 import { decodeFailure, FAILED_AT_FIELD, FAILURE_FIELD } from './failures.js';
 import type { KnownFailure } from './failures.js';
 import { MAX_PRIORITY } from './keys.js';
-import { decodeMark, itemsOf, MAP_PREFIX, STEP_PREFIX } from './ledger.js';
+import { decodeMark, DISCOVERING_PREFIX, itemsOf, MAP_PREFIX, MAX_BUCKETS, STEP_PREFIX } from './ledger.js';
 import type { KeptPieces, MapMark } from './ledger.js';
 import { fenceOf } from './token.js';
 
@@ -32,6 +32,8 @@ export interface Head {
   readonly reached: ReadonlyMap<string, number>;
   readonly eventSeq: number;
   readonly pieces: KeptPieces;
+  /** Maps whose discovered items were being written, and into how many buckets. */
+  readonly discovering: ReadonlyMap<string, number>;
   /** The JSON text of the arguments, when it is short enough to live in the head. */
   readonly input: string | null;
   /** The JSON text of the result, when it is short enough. */
@@ -173,6 +175,16 @@ function reachedNames(record: StoredRecord, reader: Reader): Map<string, number>
   return names;
 }
 
+function discoveringMaps(record: StoredRecord, reader: Reader): Map<string, number> {
+  const maps = new Map<string, number>();
+  for (const field of record.keys()) {
+    if (!field.startsWith(DISCOVERING_PREFIX)) continue;
+    const buckets = reader.number(field) ?? 0;
+    if (buckets > 0 && buckets <= MAX_BUCKETS) maps.set(field.slice(DISCOVERING_PREFIX.length), buckets);
+  }
+  return maps;
+}
+
 function keptPieces(record: StoredRecord, reader: Reader): KeptPieces {
   const steps = new Map<string, string>();
   const maps = new Map<string, MapMark>();
@@ -236,6 +248,7 @@ export function decodeHead(taskId: string, record: StoredRecord): Head {
     reached,
     eventSeq: reader.number('eventSeq') ?? 0,
     pieces,
+    discovering: discoveringMaps(record, reader),
     input: reader.text('input'),
     result: reader.text('result'),
     resultKind: reader.oneOf('resultKind', ['none', 'inline', 'record', 'unstorable'] as const) ?? 'none',

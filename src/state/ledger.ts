@@ -24,6 +24,8 @@ export const INLINE_ENTRY = 256;
 export const ELSEWHERE = 'r';
 export const STEP_PREFIX = 's:';
 export const MAP_PREFIX = 'm:';
+/** Before the name of a map whose discovered items are being written: in how many buckets. */
+export const DISCOVERING_PREFIX = 'd:';
 /** Before an item's key, so that none is taken for a field of the storage's own. */
 export const ITEM_PREFIX = '=';
 

@@ -12,6 +12,7 @@ import type { NewFailure } from './live-failure.js';
 import { indexes, keys, priorityBase } from './keys.js';
 import {
   bucketOf,
+  DISCOVERING_PREFIX,
   ELSEWHERE,
   encodeMark,
   INLINE_ENTRY,
@@ -158,7 +159,7 @@ export class LiveTask {
     if (marked) {
       draft.put(keys.head(this.start.taskId), MAP_PREFIX + map, encodeMark(mark));
       (this.#maps ??= new Map()).set(map, mark);
-    }
+    } else draft.put(keys.head(this.start.taskId), DISCOVERING_PREFIX + map, String(mark.buckets));
     this.#moved(draft);
   }
 

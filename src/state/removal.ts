@@ -5,7 +5,7 @@ import { failed, forgotten } from './failures.js';
 import type { Head } from './head.js';
 import { INLINE_CHARACTERS, REACHED_PREFIX } from './head.js';
 import { indexes, KEPT_CHECKPOINTS, keys } from './keys.js';
-import { ELSEWHERE, MAP_PREFIX, STEP_PREFIX } from './ledger.js';
+import { DISCOVERING_PREFIX, MAP_PREFIX, STEP_PREFIX } from './ledger.js';
 import type { NewFailure } from './live-failure.js';
 import { errorDetails, eventFields } from './task-events.js';
 import { makeToken } from './token.js';
@@ -17,15 +17,19 @@ export interface Stamp {
   readonly notAfter: number;
 }
 
-/** Keys of the records that a task's checkpoints, steps and items have. */
-function piecesOf({ task: { taskId }, pieces, reached }: Head): string[] {
-  const steps = [...pieces.steps].filter(([, entry]) => entry === ELSEWHERE);
-  const ledgers = [...pieces.maps].flatMap(([map, { buckets }]) =>
-    Array.from({ length: buckets }, (_, bucket) => keys.ledger(taskId, map, bucket)),
+/** Keys of the records that a task's checkpoints, steps and items have, or may have. */
+function piecesOf({ task: { taskId }, pieces, discovering, reached }: Head): string[] {
+  const buckets = new Map([
+    ...discovering,
+    ...[...pieces.maps].map(([map, mark]) => [map, mark.buckets] as const),
+  ]);
+  const ledgers = [...buckets].flatMap(([map, count]) =>
+    Array.from({ length: count }, (_, bucket) => keys.ledger(taskId, map, bucket)),
   );
   const checkpoints = Math.min(reached.size === 0 ? 0 : Math.max(...reached.values()), KEPT_CHECKPOINTS);
   return [
-    ...steps.map(([name]) => keys.step(taskId, name)),
+    // An entry in the head may have had a record of its own before.
+    ...[...pieces.steps.keys()].map((name) => keys.step(taskId, name)),
     ...ledgers,
     // They are numbered from 1, and their records form a ring.
     ...Array.from({ length: checkpoints }, (_, at) => keys.checkpoint(taskId, at + 1)),
@@ -162,10 +166,11 @@ export function reportedBatch(head: Head, report: ReportedFailure, { nonce, notA
 }
 
 /** Names of the head's fields that tell of checkpoints, steps and items. */
-function pieceFields({ reached, pieces: { steps, maps } }: Head): string[] {
+function pieceFields({ reached, discovering, pieces: { steps, maps } }: Head): string[] {
   return [
     ...[...reached.keys()].map((name) => REACHED_PREFIX + name),
     ...[...steps.keys()].map((name) => STEP_PREFIX + name),
     ...[...maps.keys()].map((name) => MAP_PREFIX + name),
+    ...[...discovering.keys()].map((name) => DISCOVERING_PREFIX + name),
   ];
 }

@@ -208,3 +208,28 @@ describe('requeueBatch', () => {
     await expectConsistent(task);
   });
 });
+
+it.each([
+  ['orphaned', 'dead_letter', 1],
+  ['processing', 'dead_letter', 1],
+  // Its failure was counted when it came.
+  ['failed', 'dead_letter', 0],
+  ['orphaned', 'cancelled', 0],
+] as const)('a retry that is %s and becomes %s has failed %i times', async (status, end, times) => {
+  const failure = {
+    retryCount: 1,
+    attempts: 1,
+    fingerprint: 'f',
+    category: 'other',
+    worker: 'w',
+    queryPattern: null,
+    version: '1',
+  };
+  const task = taskInMemory();
+  await create(task);
+  const head = await task.head();
+  const known = { ...head, task: { ...head.task, status }, failed: { failure, failedAtMs: 5 } };
+  const { increment = [] } = endBatch(known, ending(end));
+  expect(increment).toEqual(times === 0 ? [] : [{ key: keys.retryCounters, field: 'failed', by: times }]);
+  expect(endBatch({ ...known, failed: null }, ending(end)).increment).toBeUndefined();
+});

@@ -90,6 +90,7 @@ describe('a change of a failure', () => {
       [`failures:retries 3:${waveOf(ID, 3)}`]: NOW,
       [`${waiting(3)} t`]: NOW,
       'failures:open t': FIRST_MS,
+      'failures:trying t': null,
     });
   });
 
@@ -100,6 +101,7 @@ describe('a change of a failure', () => {
       [`${waiting(2)} t`]: null,
       'failures:dead t': null,
       'failures:open t': FIRST_MS,
+      'failures:trying t': NOW,
     });
     expect(onceMore(failure({ retryCount: 2, attempts: 5 }), 'retried')).toEqual(
       failure({ retryCount: 3, attempts: 6 }),
@@ -138,6 +140,7 @@ describe('a change of a failure', () => {
       [`${waiting(4)} t`]: null,
       'failures:open t': null,
       'failures:dead t': NOW,
+      'failures:trying t': null,
     });
   });
 
@@ -148,6 +151,7 @@ describe('a change of a failure', () => {
       [`${waiting(2)} t`]: null,
       'failures:dead t': null,
       'failures:open t': FIRST_MS,
+      'failures:trying t': NOW,
     });
   });
 

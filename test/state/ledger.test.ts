@@ -206,14 +206,15 @@ describe('a task that keeps pieces', () => {
     );
   });
 
-  it('an item that is not to mark its map leaves the head alone', async () => {
+  it('an item that is not to mark its map leaves nothing but where to find it', async () => {
     const draft = new Draft();
     const task = taskInMemory();
     await create(task);
     const { live } = await hold(task, holder('w1'));
     live.item(draft, 'm', { buckets: 1, total: 1, done: 1, failed: 0 }, 'a', 'u', false);
-    expect(draft.batch({ key: 'k', expect: null, next: 'n' }, []).set?.map(({ key }) => key)).toEqual([
-      keys.ledger('t', 'm', 0),
+    expect(draft.batch({ key: 'k', expect: null, next: 'n' }, []).set).toEqual([
+      { key: keys.ledger('t', 'm', 0), fields: { '=a': 'u' } },
+      { key: keys.head('t'), fields: { 'd:m': '1' } },
     ]);
   });
 });
