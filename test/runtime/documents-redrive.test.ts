@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { failureIndexes } from '../../src/state/failures.js';
 import { settled } from '../support/manual-clock.js';
 import { broken, DAY_MS, DUE_MS, failed, gated, leap, reader } from './documents-lab.js';
 import type { Reader } from './documents-lab.js';
@@ -120,11 +121,18 @@ describe.each([1, 3])('a redrive, on %i partitions', (partitions) => {
   });
 
   it('two at once in one process try each document once, however fast it fails', async () => {
-    const proc = reader(world, { documents: { concurrency: 1, batchSize: 1 } });
+    const proc = reader(world);
     await failed(proc, '/a', '/b', '/c');
     const filter = { fingerprint: await fingerprint(proc, '/a') };
     const { documents } = proc.recovery;
-    await Promise.all([documents.recover(filter), documents.recover(filter)]);
+    const index = failureIndexes.by('fingerprint', filter.fingerprint);
+    const held = proc.line.hold(({ kind, keys }) => kind === 'range' && keys.includes(index));
+    const slow = documents.recover(filter);
+    await held.reached;
+    // All in the same millisecond: their times tell nothing.
+    await expect(documents.recover(filter)).resolves.toMatchObject({ attempted: 3 });
+    held.release();
+    await expect(slow).resolves.toMatchObject({ attempted: 0 });
     expect(proc.tried.toSorted()).toEqual(['/a', '/b', '/c']);
     // Later ones do.
     await documents.recover(filter);
