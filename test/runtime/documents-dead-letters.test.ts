@@ -99,7 +99,19 @@ describe.each([1, 3])('dead letters, on %i partitions', (partitions) => {
     expect(await proc.recovery.documents.getStatus()).toMatchObject({ total_failed_documents: 0 });
   });
 
-  it('are what kills its process, too: given up in place of an attempt', async () => {
+  it('are what a strategy gives up in place of an attempt', async () => {
+    const strategies = [
+      { name: 'none', decide: () => ({ action: 'dead_letter', reason: 'no use', evidence: {} }) as const },
+    ];
+    const proc = reader(world, { strategies });
+    await failed(proc, '/a');
+    leap(world, DUE_MS);
+    const report = await proc.recovery.documents.recover();
+    expect(report).toMatchObject({ found: 1, attempted: 0, failed: 0, deadLettered: 1 });
+    expect([proc.tried, (await proc.recovery.failures.get('/a'))?.status]).toEqual([[], 'dead_letter']);
+  });
+
+  it('are what kills its process, too', async () => {
     const first = reader(world);
     await failed(first, '/a');
     const second = reader(world);
@@ -108,7 +120,6 @@ describe.each([1, 3])('dead letters, on %i partitions', (partitions) => {
     second.crash();
     await leaseOver(world);
     const third = reader(world, { maxCrashes: 1 });
-    // Taken back after its crash, released, and failed again: the crash is on its record.
     const { finished } = await world.until(third.recovery.recover());
     await world.until(finished);
     const { failures, documents } = third.recovery;
