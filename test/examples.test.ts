@@ -131,10 +131,25 @@ describe('examples', () => {
     expect(readdirSync(temp)).toEqual([]);
   });
 
+  test.each([
+    ['document.test.mjs', 2],
+    ['payment.test.mjs', 3],
+    ['import.test.mjs', 2],
+  ])('testing/%s finds its bugs, and none in the task itself', async (name, count) => {
+    const { code, output } = await run(['--test', '--test-reporter=tap', `examples/testing/${name}`]);
+    expect(output).toMatch(new RegExp(`^# pass ${count}$`, 'm'));
+    expect(output).toMatch(/^# fail 0$/m);
+    expect(code, output).toBe(0);
+    expect(readdirSync(temp)).toEqual([]);
+  });
+
   test('every example is run here', () => {
     const here = readFileSync('test/examples.test.ts', 'utf8');
-    for (const name of readdirSync('examples').filter((each) => each.endsWith('.mjs')))
-      expect(here).toContain(name);
+    const names = [
+      ...readdirSync('examples').filter((each) => each.endsWith('.mjs')),
+      ...readdirSync('examples/testing').filter((each) => each.endsWith('.test.mjs')),
+    ];
+    for (const name of names) expect(here).toContain(name);
   });
 });
 
