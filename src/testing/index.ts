@@ -13,6 +13,8 @@ export type {
   StorageSnapshot,
 } from './faulty-storage.js';
 export { ManualClock } from './manual-clock.js';
+export { raceWorkers } from './race-workers.js';
+export type { RaceOptions, RaceReport } from './race-workers.js';
 export { formatSuiteReport, storageSuite } from './storage-suite.js';
 export type {
   StorageSuite,

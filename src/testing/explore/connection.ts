@@ -2,10 +2,11 @@
 import type { CommitReply, Storage } from '../../storage/storage.js';
 import { isStart, taskIdOf, wordsOf } from './points.js';
 import type { CrashFault } from './points.js';
-import type { ProcessClock, VirtualTime } from '../virtual-clock.js';
+import type { ProcessClock } from '../virtual-clock.js';
 
 /** The side of an incarnation that messages need. */
 export interface Caller {
+  readonly label: string;
   readonly clock: ProcessClock;
   /** Counts a place to break the run at; says what is to happen there. */
   point(words: string): CrashFault | null;
@@ -16,13 +17,26 @@ export interface Caller {
   began(taskId: string): void;
 }
 
+/** Something on its way, there or back. */
+export interface Message {
+  readonly from: Caller;
+  readonly way: 'there' | 'back';
+  /** What it does, in words; null when that is of no interest. */
+  readonly words: string | null;
+  /** How long it takes where time alone decides, in ms. */
+  readonly hopMs: number;
+}
+
+/** Brings messages over, each in its time. */
+export type Carry = (message: Message, deliver: () => void) => void;
+
 /** One way to the storage, and to anybody else. */
 const HOP_MS = 1;
 export const FAR_HOP_MS = 5;
 
 /** A message to somebody outside and the answer; never settles for a process that dies. */
 export function send<T>(
-  time: VirtualTime,
+  carry: Carry,
   caller: Caller,
   words: string | null,
   act: () => Promise<T>,
@@ -33,7 +47,7 @@ export function send<T>(
   const fault = words === null ? null : caller.point(words);
   return new Promise((resolve, reject) => {
     const answer = (deliver: () => void): void => {
-      time.after(hopMs, () => clock.enter('reply', deliver), true);
+      carry({ from: caller, way: 'back', words, hopMs }, () => clock.enter('reply', deliver));
     };
     const run = (): void => {
       // It may not have left the machine yet when that dies.
@@ -46,7 +60,7 @@ export function send<T>(
       );
     };
     const leave = (): void => {
-      time.after(hopMs, run, true);
+      carry({ from: caller, way: 'there', words, hopMs }, run);
     };
     if (fault === 'crash-before' || fault === 'zombie-before') {
       caller.fall(fault);
@@ -56,8 +70,8 @@ export function send<T>(
 }
 
 /** The storage as one incarnation sees it. */
-export function connected(inner: Storage, time: VirtualTime, caller: Caller): Storage {
-  const quietly = <T>(act: () => Promise<T>): Promise<T> => send(time, caller, null, act);
+export function connected(inner: Storage, carry: Carry, caller: Caller): Storage {
+  const quietly = <T>(act: () => Promise<T>): Promise<T> => send(carry, caller, null, act);
   return {
     name: inner.name,
     partitions: inner.partitions,
@@ -68,7 +82,7 @@ export function connected(inner: Storage, time: VirtualTime, caller: Caller): St
       if (made !== undefined) caller.began(taskIdOf(made) ?? '');
       const known = each.filter((words) => words !== null);
       const words = known.length === 0 ? null : known.join(' + ');
-      const reply = await send(time, caller, words, () => inner.commit(partition, batches));
+      const reply = await send(carry, caller, words, () => inner.commit(partition, batches));
       for (const [at, outcome] of reply.outcomes.entries()) {
         const about = each[at] ?? null;
         const ok = outcome.status === 'applied' || outcome.status === 'duplicate';

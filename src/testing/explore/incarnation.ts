@@ -12,7 +12,7 @@ import type { Storage } from '../../storage/storage.js';
 import { ProcessClock, seededRandom } from '../virtual-clock.js';
 import type { VirtualTime } from '../virtual-clock.js';
 import { connected, FAR_HOP_MS, send } from './connection.js';
-import type { Caller } from './connection.js';
+import type { Caller, Carry } from './connection.js';
 import type { CrashFault, PlannedFault } from './points.js';
 import type { Effect, Receiver } from './receiver.js';
 
@@ -54,6 +54,9 @@ export interface Surroundings<I> {
   readonly input: I;
   readonly options: ExploreRecoveryOptions;
   readonly fraction: () => number;
+  readonly carry: Carry;
+  /** Whether a call waits while another process has the task; else it is rejected, as any call is. */
+  readonly waits: boolean;
   tell(who: string, what: string): void;
   began(taskId: string): void;
   /** The task that was called first; null before there is one. */
@@ -94,7 +97,7 @@ export class Incarnation<I> implements Caller {
       {
         maxCrashes: 50,
         ...around.options,
-        storage: connected(around.storage, around.time, this),
+        storage: connected(around.storage, around.carry, this),
         clock: this.clock,
         random: seededRandom(this.label, around.fraction),
       },
@@ -165,6 +168,7 @@ export class Incarnation<I> implements Caller {
 
   /** Calls as soon as nobody else has it. */
   async #called(call: (input: I) => Promise<unknown>): Promise<unknown> {
+    if (!this.#around.waits) return call(structuredClone(this.#around.input));
     for (;;) {
       const taskId = this.#around.rootId();
       const task = taskId === null ? null : await this.recovery.tasks.get(taskId);
@@ -180,13 +184,13 @@ export class Incarnation<I> implements Caller {
   }
 
   #world(): ExploreWorld {
-    const { time, receiver, progressed } = this.#around;
+    const { carry, receiver, progressed } = this.#around;
     const { clock } = this;
     return {
       effect: async (key, value) => {
         const what = `effect ${receiver.wordsOf(key)}`;
         const copy = structuredClone(value);
-        const kept = await send(time, this, what, async () => receiver.receive(key, copy), FAR_HOP_MS);
+        const kept = await send(carry, this, what, async () => receiver.receive(key, copy), FAR_HOP_MS);
         if (!kept) throw new Error(`${what} came with another value before.`);
       },
       get effects() {

@@ -1,6 +1,7 @@
 /** Many inputs, drawn by fast-check, the failing ones shrunk. Loaded only for those: fast-check is an optional peer. */
 import { inspect } from 'node:util';
 import { isRecoveryError, RecoveryError } from '../../errors.js';
+import { loadFastCheck } from '../load-fast-check.js';
 import type { ExplorationReport, InputArbitrary } from './explore.js';
 
 interface Drawing {
@@ -13,13 +14,7 @@ export async function exploreInputs<I>(
   { seed, inputs }: Drawing,
   explore: (input: I) => Promise<ExplorationReport>,
 ): Promise<ExplorationReport> {
-  const fc = await import('fast-check').catch((cause: unknown) => {
-    throw new RecoveryError(
-      'DRIVER_MISSING',
-      'An arbitrary input needs fast-check: npm install --save-dev fast-check.',
-      { cause },
-    );
-  });
+  const fc = await loadFastCheck('An arbitrary input');
   const reports: ExplorationReport[] = [];
   const property = fc.asyncProperty(
     arbitrary as unknown as import('fast-check').Arbitrary<I>,

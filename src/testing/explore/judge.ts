@@ -16,7 +16,7 @@ function short(value: unknown): string {
   return inspect(value, { depth: 4, breakLength: Infinity, maxStringLength: 200, maxArrayLength: 20 });
 }
 
-function endWords(end: CallEnd): string {
+export function endWords(end: CallEnd): string {
   return end.ended === 'returned' ? `returned ${short(end.value)}` : `was rejected with ${told(end.error)}`;
 }
 
@@ -25,31 +25,51 @@ function sameEnd(a: CallEnd, b: CallEnd): boolean {
   return b.ended === 'threw' && told(a.error) === told(b.error);
 }
 
+/** A key that came with two values, in words. */
+export function conflictIn([conflict]: TrialResult['conflicts']): string | null {
+  if (conflict === undefined) return null;
+  return `the effect ${JSON.stringify(conflict.key)} came with two values: ${short(conflict.first)}, then ${short(conflict.second)}`;
+}
+
+/** What effects are missing, or too many. `model`: the run that they were expected of. */
+export function differenceOf(
+  expected: readonly string[],
+  found: readonly string[],
+  model: string,
+): string | null {
+  const missing = expected.filter((key) => !found.includes(key));
+  const extra = found.filter((key) => !expected.includes(key));
+  if (missing.length > 0) return `effects are missing: ${missing.join(', ')}`;
+  if (extra.length > 0) return `effects came that ${model} has not: ${extra.join(', ')}`;
+  return null;
+}
+
+/** What the consumer's invariant says against it. */
+export async function invariantFault(
+  invariant: Judgement['invariant'],
+  effects: TrialResult['effects'],
+  end: CallEnd,
+): Promise<string | null> {
+  try {
+    await invariant?.({ effects }, end.ended === 'returned' ? end.value : undefined);
+    return null;
+  } catch (thrown) {
+    return `the invariant does not hold: ${told(thrown)}`;
+  }
+}
+
 /** What is wrong with a run; null when nothing is. `normal`: the run without faults. */
 export async function faultFound(
   result: TrialResult,
   normal: TrialResult,
   { sameResult, sameEffects, invariant }: Judgement,
 ): Promise<string | null> {
-  const [conflict] = result.conflicts;
-  if (conflict !== undefined) {
-    return `the effect ${JSON.stringify(conflict.key)} came with two values: ${short(conflict.first)}, then ${short(conflict.second)}`;
-  }
+  const conflict = conflictIn(result.conflicts);
+  if (conflict !== null) return conflict;
   if (sameResult && !sameEnd(result.end, normal.end)) {
     return `the call ${endWords(result.end)}; without a fault it ${endWords(normal.end)}`;
   }
-  if (sameEffects) {
-    const [expected, found] = [normal.effectWords, result.effectWords];
-    const missing = expected.filter((key) => !found.includes(key));
-    const extra = found.filter((key) => !expected.includes(key));
-    if (missing.length > 0) return `effects are missing: ${missing.join(', ')}`;
-    if (extra.length > 0) return `effects came that a run without a fault has not: ${extra.join(', ')}`;
-  }
-  try {
-    const value = result.end.ended === 'returned' ? result.end.value : undefined;
-    await invariant?.({ effects: result.effects }, value);
-  } catch (thrown) {
-    return `the invariant does not hold: ${told(thrown)}`;
-  }
-  return null;
+  const difference = differenceOf(normal.effectWords, result.effectWords, 'a run without a fault');
+  if (sameEffects && difference !== null) return difference;
+  return invariantFault(invariant, result.effects, result.end);
 }

@@ -1,11 +1,11 @@
 /** One run of a task under planned faults, from an empty storage to the end, and what became of everything. */
-import { RecoveryError } from '../../errors.js';
 import { fromJsonText } from '../../domain/json.js';
 import { decodeHead } from '../../state/head.js';
 import { keys } from '../../state/keys.js';
 import { memoryStorage } from '../../storage/memory.js';
-import { drained, EPOCH_MS, seededFractions, VirtualTime } from '../virtual-clock.js';
+import { EPOCH_MS, seededFractions, VirtualTime } from '../virtual-clock.js';
 import type { Storage } from '../../storage/storage.js';
+import { Drive } from './drive.js';
 import { Incarnation } from './incarnation.js';
 import type { CallEnd, Define, ExploreRecoveryOptions, Surroundings } from './incarnation.js';
 import type { PlannedFault } from './points.js';
@@ -38,15 +38,6 @@ export interface TrialResult {
 }
 
 const NAMESPACE = 'rekindle';
-const MOST_STEPS = 500_000;
-const QUIET_STALL_MS = 600_000;
-/** Real time that work outside the virtual world gets before virtual time goes on all the same, in ms. */
-const PATIENCE_MS = 200;
-
-/** Resources that keep the process up: user code may wait for one of those that came later. */
-function busyOutside(): number {
-  return process.getActiveResourcesInfo().filter((kind) => kind !== 'Immediate').length;
-}
 
 export class Trial<I> {
   readonly #subject: Subject<I>;
@@ -56,15 +47,20 @@ export class Trial<I> {
   readonly #receiver = new Receiver();
   readonly #timeline: string[] = [];
   readonly #incarnations: Incarnation<I>[] = [];
-  readonly #atRest = busyOutside();
-  #progress = { realMs: performance.now(), virtualMs: 0 };
-  #steps = 0;
+  readonly #drive: Drive;
   #rootId: string | null = null;
 
   constructor(subject: Subject<I>, faults: readonly PlannedFault[]) {
     this.#subject = subject;
     this.#faults = faults;
     this.#storage = memoryStorage({ clock: { wallMs: () => EPOCH_MS + this.#time.nowMs } });
+    this.#drive = new Drive({
+      time: this.#time,
+      post: null,
+      stallMs: subject.stallMs,
+      timeline: this.#timeline,
+      running: () => stillRunning(this.#incarnations),
+    });
   }
 
   async run(): Promise<TrialResult> {
@@ -76,10 +72,10 @@ export class Trial<I> {
       const { end } = last;
       for (const zombie of this.#incarnations.filter(({ clock }) => clock.state === 'paused')) {
         zombie.wake();
-        await this.#until(() => zombie.end !== null);
+        await this.#drive.until(() => zombie.end !== null);
       }
       // What nobody awaits may still be on its way.
-      while (this.#time.hot > 0) await this.#step();
+      await this.#drive.settle();
       const { effects, conflicts } = this.#receiver;
       const points = this.#incarnations.map((each) => each.points);
       const effectWords = effects.map(({ key }) => this.#receiver.wordsOf(key));
@@ -104,12 +100,14 @@ export class Trial<I> {
       // The first task that is made is the one that was called.
       began: (taskId) => void (this.#rootId ??= taskId),
       rootId: () => this.#rootId,
-      progressed: () => this.#progressed(),
+      progressed: () => this.#drive.progressed(),
+      carry: ({ hopMs }, deliver) => void this.#time.after(hopMs, deliver, true),
+      waits: true,
     };
     const incarnation = new Incarnation(number + 1, around, this.#faults[number] ?? null);
     this.#incarnations.push(incarnation);
     incarnation.start(again);
-    await this.#until(() => incarnation.end !== null || incarnation.fallen !== null);
+    await this.#drive.until(() => incarnation.end !== null || incarnation.fallen !== null);
     return incarnation;
   }
 
@@ -138,58 +136,13 @@ export class Trial<I> {
       await clock?.sleep(POLL_MS);
     }
   }
+}
 
-  async #until(done: () => boolean): Promise<void> {
-    this.#progressed();
-    while (!done()) {
-      if (this.#time.hot === 0) {
-        await drained();
-        if (done()) return;
-      }
-      if (this.#time.hot === 0 && this.#waitsOutside()) await realTurn();
-      else await this.#step();
-      this.#assertMoving();
-    }
-  }
-
-  /** Whether user code seems to be at real work, which gets some real time before virtual time goes on. */
-  #waitsOutside(): boolean {
-    if (this.#time.nextMs === null) return true;
-    return busyOutside() > this.#atRest && performance.now() - this.#progress.realMs < PATIENCE_MS;
-  }
-
-  async #step(): Promise<void> {
-    this.#steps += 1;
-    await this.#time.step();
-  }
-
-  #progressed(): void {
-    this.#progress = { realMs: performance.now(), virtualMs: this.#time.nowMs };
-  }
-
-  #assertMoving(): void {
-    const { realMs, virtualMs } = this.#progress;
-    const still = performance.now() - realMs > this.#subject.stallMs;
-    const quiet = this.#time.nextMs === null || this.#time.nowMs - virtualMs > QUIET_STALL_MS;
-    if (!(still && quiet) && this.#steps < MOST_STEPS) return;
-    const running = this.#incarnations.filter(({ end, clock }) => end === null && clock.state === 'awake');
-    const last = running
-      .map(({ label, points }) => `${label} after ${points.at(-1) ?? 'its start'}`)
-      .join('; ');
-    throw new RecoveryError(
-      'EXPLORE_STALLED',
-      `The task makes no progress: ${last} awaits something that is neither ctx nor world. ` +
-        'Use world.sleep for timers and world.now for the time, and stand-ins for what is outside.\n' +
-        this.#timeline.slice(-20).join('\n'),
-      { details: { after: running.map(({ points }) => points.at(-1) ?? null) } },
-    );
-  }
+/** The processes whose calls have not ended, and how far each has come. */
+export function stillRunning<I>(all: readonly Incarnation<I>[]): { label: string; after: string | null }[] {
+  return all
+    .filter(({ end, clock }) => end === null && clock.state === 'awake')
+    .map(({ label, points }) => ({ label, after: points.at(-1) ?? null }));
 }
 
 const POLL_MS = 1_000;
-
-function realTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, 1);
-  });
-}
