@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isRecoveryError } from '../../src/errors.js';
+import { createRecovery, memoryStorage } from '../../src/index.js';
 import type { RecoveryError } from '../../src/errors.js';
 import { exploreCrashes } from '../../src/testing/explore/explore.js';
 import type { ExplorationReport, ExploreOptions } from '../../src/testing/explore/explore.js';
@@ -185,6 +186,20 @@ describe('exploreCrashes', () => {
     const error = await errorOf(explore(stuck, { stallMs: 200 }));
     expect(error.code).toBe('EXPLORE_STALLED');
     expect(error.message).toContain('step "one"');
+  });
+
+  it('finds nothing right where no task is begun', async () => {
+    const elsewhere = createRecovery({ storage: memoryStorage() });
+    const task = elsewhere.withRecovery(({ name }) => name, { name: 'elsewhere', taskId: () => 'one' });
+    const error = await errorOf(explore(() => () => task()));
+    expect(error.code).toBe('INVALID_OPTION');
+    expect(error.message).toContain('task.with(recovery)');
+    expect(await explore((recovery) => () => task.with(recovery)())).toMatchObject({ exhaustive: true });
+    await elsewhere.shutdown();
+    const broken: Definition = () => {
+      throw new TypeError('not defined');
+    };
+    await expect(explore(broken)).rejects.toThrow('not defined');
   });
 
   it.each<[object, string]>([

@@ -144,6 +144,7 @@ async function exploreOne<I>(
   const { define, recovery = {}, stallMs = 5_000 } = options;
   const first: Subject<I> = { define, input, options: recovery, stallMs, rootId: null };
   const once = await new Trial(first, []).run();
+  assertBegun(once);
   const twice = await new Trial(first, []).run();
   // With an id of its own the task can be called again; else it is one of a kind, and waited for in the storage.
   const subject = { ...first, rootId: once.rootId === twice.rootId ? once.rootId : null };
@@ -166,6 +167,16 @@ async function exploreOne<I>(
   if (path.length > 0) await explorer.one(path);
   else await explorer.all();
   return explorer.report();
+}
+
+/** A run without a task would come to the same whatever happens. */
+function assertBegun({ rootId, end }: TrialResult): void {
+  if (rootId !== null) return;
+  if (end.ended === 'threw') throw end.error;
+  throw new RecoveryError(
+    'INVALID_OPTION',
+    'exploreCrashes: what "define" returned began no task on the Recovery that it was given. For a task at module level: task.with(recovery).',
+  );
 }
 
 /** The places of an undisturbed run; random ids are left out. */
