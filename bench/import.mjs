@@ -28,12 +28,12 @@ function spawnMs(program) {
   return performance.now() - start;
 }
 
-/** The modules outside the package that a built file imports, directly or through its own chunks. */
+/** The modules outside the package that a built file imports by itself, directly or through its own chunks. */
 function importsOf(file, seen = new Set()) {
   if (seen.has(file)) return [];
   seen.add(file);
   const text = readFileSync(file, 'utf8');
-  const found = [...text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*["']([^"']+)["']/g)].map(([, name]) => name);
+  const found = [...text.matchAll(/^(?:import|export)\b[^"';]*["']([^"']+)["']/gm)].map(([, name]) => name);
   return found.flatMap((name) =>
     name.startsWith('.') ? importsOf(join(dirname(file), name), seen) : [name],
   );
