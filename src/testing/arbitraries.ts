@@ -8,6 +8,9 @@ import type { FailureReport } from '../state/failure-filter.js';
 import { nodeErrors } from './node-errors.js';
 import { CRASH_FAULTS, pathOf } from './explore/points.js';
 
+/** The module, imported as a namespace or by its default export. */
+export type FastCheckModule = Omit<typeof FastCheck, 'default'>;
+
 /** Options of `crashSchedule`. */
 export interface CrashScheduleOptions {
   /** How many places there are to break a run at: `writes` and `effects` of an exploration's report, together. */
@@ -54,10 +57,8 @@ const ODD_NAMES = [
 const LONGEST_TEXT = 40;
 const DEEPEST = 300;
 
-type Fc = typeof FastCheck;
-
 /** Texts of any code points but surrogates, from `min` to `max` UTF-16 units. */
-function textOf(fc: Fc, min: number, max: number, from = 0): FastCheck.Arbitrary<string> {
+function textOf(fc: FastCheckModule, min: number, max: number, from = 0): FastCheck.Arbitrary<string> {
   const point = fc.oneof(
     fc.integer({ min: Math.max(from, 0x20), max: 0x7e }),
     fc.integer({ min: from, max: 0x2ff }),
@@ -74,7 +75,7 @@ function cut(text: string, max: number): string {
   return short.isWellFormed() ? short : short.slice(0, -1);
 }
 
-function jsonOf(fc: Fc): FastCheck.Arbitrary<JsonValue> {
+function jsonOf(fc: FastCheckModule): FastCheck.Arbitrary<JsonValue> {
   const text = textOf(fc, 0, LONGEST_TEXT);
   const double = fc.double({ noNaN: true, noDefaultInfinity: true }).map((n) => (n === 0 ? 0 : n));
   const leaf = fc.oneof(text, double, fc.integer(), fc.boolean(), fc.constant(null));
@@ -96,12 +97,12 @@ function jsonOf(fc: Fc): FastCheck.Arbitrary<JsonValue> {
   return fc.oneof({ arbitrary: value, weight: 7 }, { arbitrary: deep, weight: 1 });
 }
 
-function idOf(fc: Fc): FastCheck.Arbitrary<string> {
+function idOf(fc: FastCheckModule): FastCheck.Arbitrary<string> {
   const any = textOf(fc, 1, MAX_ID_LENGTH, 0x20).map((text) => text.replaceAll(/[{}\u007f]/g, '_'));
   return fc.oneof(any, fc.constantFrom(...ODD_NAMES), fc.uuid(), fc.constant('x'.repeat(MAX_ID_LENGTH)));
 }
 
-function pathTextOf(fc: Fc): FastCheck.Arbitrary<string> {
+function pathTextOf(fc: FastCheckModule): FastCheck.Arbitrary<string> {
   const part = textOf(fc, 1, 30).map((text) => text.replaceAll('/', '_'));
   const parts = fc.array(part, { minLength: 1, maxLength: 5 });
   return fc.oneof(
@@ -120,11 +121,11 @@ function pathTextOf(fc: Fc): FastCheck.Arbitrary<string> {
  * const { json, taskId } = arbitraries(fc);
  * await fc.assert(
  *   fc.asyncProperty(taskId(), json(), async (id, value) => {
- *     assert.deepEqual(await store.task(id, value), value);
+ *     assert.deepEqual(await echo(id, value), value); // a wrapped task of yours
  *   }),
  * );
  */
-export function arbitraries(fc: typeof FastCheck): Arbitraries {
+export function arbitraries(fc: FastCheckModule): Arbitraries {
   const json = jsonOf(fc);
   const id = idOf(fc);
   const error = fc.oneof(...nodeErrors(fc, pathTextOf(fc), textOf(fc, 0, LONGEST_TEXT)));

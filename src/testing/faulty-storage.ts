@@ -30,6 +30,7 @@ export type StorageCall = { readonly number: number; readonly partition: string 
   | { readonly kind: 'events'; readonly after: string | null }
 );
 
+/** The method that is called. */
 export type StorageCallKind = StorageCall['kind'];
 
 /**
@@ -69,18 +70,9 @@ const CHECKS = {
 };
 const MOST_MS = 2_147_483_647;
 
-function unanswered(): RecoveryError {
-  return new RecoveryError('STORAGE_UNAVAILABLE', 'FaultyStorage: no answer in time.', {
-    retryable: true,
-    details: { outcome: 'unknown' },
-  });
-}
-
-function refusedConnection(): RecoveryError {
-  return new RecoveryError('STORAGE_UNAVAILABLE', 'FaultyStorage: the connection was refused.', {
-    retryable: true,
-    details: { outcome: 'not_applied' },
-  });
+function away(what: string, outcome: 'not_applied' | 'unknown'): RecoveryError {
+  const message = `FaultyStorage: ${what}.`;
+  return new RecoveryError('STORAGE_UNAVAILABLE', message, { retryable: true, details: { outcome } });
 }
 
 /** @throws `INVALID_OPTION` */
@@ -273,7 +265,7 @@ export class FaultyStorage implements Storage {
 
   async #call<T>(call: StorageCall, options: CallOptions | undefined, run: () => Promise<T>): Promise<T> {
     const fault = this.#faultOf(call);
-    if (fault === 'error') throw refusedConnection();
+    if (fault === 'error') throw away('the connection was refused', 'not_applied');
     if (fault === null) return run();
     if (typeof fault === 'object' && fault.kind === 'late-duplicate') {
       this.#clock.schedule(fault.ms, () => ignored(run()));
@@ -281,7 +273,11 @@ export class FaultyStorage implements Storage {
     }
     return new Promise((resolve, reject) => {
       const deadlineMs = options?.deadlineMs ?? DEFAULT_CALL_DEADLINE_MS;
-      const cancel = this.#clock.schedule(deadlineMs, () => reject(unanswered()), true);
+      const cancel = this.#clock.schedule(
+        deadlineMs,
+        () => reject(away('no answer in time', 'unknown')),
+        true,
+      );
       if (fault === 'lose-request') return;
       if (fault === 'lose-reply') return ignored(run());
       // A late request arrives, whether somebody still waits for its answer or not.

@@ -1,6 +1,6 @@
 /** Entry of `rekindle/testing`. */
 export { arbitraries } from './arbitraries.js';
-export type { Arbitraries, CrashScheduleOptions } from './arbitraries.js';
+export type { Arbitraries, CrashScheduleOptions, FastCheckModule } from './arbitraries.js';
 export { exploreCrashes } from './explore/explore.js';
 export type { ExplorationReport, ExploreOptions, InputArbitrary } from './explore/explore.js';
 export type { Define, ExploreRecoveryOptions, ExploreWorld } from './explore/incarnation.js';

@@ -1,7 +1,7 @@
 /** Errors as they come out of Node 20 and later, common drivers and careless code: names, codes, fields and causes. */
 import type * as FastCheck from 'fast-check';
 
-type Fc = typeof FastCheck;
+type Fc = Omit<typeof FastCheck, 'default'>;
 type Make<T> = FastCheck.Arbitrary<T>;
 
 /** Number and words of libuv, as on Linux. */

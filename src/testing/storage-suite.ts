@@ -205,13 +205,13 @@ export function storageSuite(options: StorageSuiteOptions): StorageSuite {
   };
 }
 
-/** The report in words, a line a case that failed or was skipped. */
 /** A property's message tells the counterexample; what went wrong with it is in the cause. */
 function described(error: unknown): string {
   const cause = error instanceof Error && error.cause !== undefined ? ` (${messageOf(error.cause)})` : '';
   return `${messageOf(error)}${cause}`;
 }
 
+/** The report in words, a line a case that failed or was skipped. */
 export function formatSuiteReport({ passed, failed, skipped }: SuiteReport): string {
   return [
     `${passed} passed, ${failed.length} failed, ${skipped.length} skipped`,

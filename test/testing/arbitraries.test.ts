@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { inspect } from 'node:util';
 import * as fc from 'fast-check';
+import byDefault from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { checkId } from '../../src/domain/ids.js';
 import { createRecovery, memoryStorage } from '../../src/index.js';
@@ -34,6 +35,10 @@ function depthOf(value: JsonValue): number {
 }
 
 describe('arbitraries', () => {
+  it('takes the module as a namespace or by its default export', () => {
+    expect(sample(arbitraries(byDefault).taskId(), 5)).toEqual(sample(taskId(), 5));
+  });
+
   it('json: comes back from JSON as it went in', () => {
     fc.assert(
       fc.property(json(), (value) => {
