@@ -3,7 +3,7 @@ import { isRecoveryError, RecoveryError } from '../errors.js';
 import { checkOptions, isFunction, isObject, isText, number } from '../domain/check-options.js';
 import { faultFound } from './explore/judge.js';
 import type { Define, ExploreRecoveryOptions, ExploreWorld } from './explore/incarnation.js';
-import { Trial } from './explore/trial.js';
+import { NOTHING_KNOWN, Trial } from './explore/trial.js';
 import type { Subject } from './explore/trial.js';
 import { loadFastCheck } from './load-fast-check.js';
 import { raceFault } from './race/judge.js';
@@ -83,7 +83,7 @@ export async function raceWorkers<I>(options: RaceOptions<I>): Promise<RaceRepor
   const { define, input, workers = 2, runs = 100, path, invariant = null, stallMs = 5_000 } = options;
   const seed = options.seed ?? Date.now() % 2_147_483_647;
   const fc = await loadFastCheck('raceWorkers');
-  const subject: Subject<I> = { define, input, options: options.recovery ?? {}, stallMs, rootId: null };
+  const subject: Subject<I> = { define, input, options: options.recovery ?? {}, stallMs, ...NOTHING_KNOWN };
   const lone = await new Trial(subject, []).run();
   const alone = await faultFound(lone, lone, { sameResult: false, sameEffects: false, invariant });
   if (alone !== null) throw unsafe('Even by one worker', alone, lone.timeline);

@@ -136,7 +136,7 @@ describe('arbitraries', () => {
     expect(new Set(all.map(({ fault }) => fault)).size).toBe(4);
     expect(sample(crashSchedule({ places: 3 })).every((path) => !path.includes('/'))).toBe(true);
     await fc.assert(
-      fc.asyncProperty(crashSchedule({ places: 5, depth: 3 }), async (path) => {
+      fc.asyncProperty(crashSchedule({ places: 4, depth: 3 }), async (path) => {
         const report = await exploreCrashes({
           define: (recovery, world) =>
             recovery.withRecovery(

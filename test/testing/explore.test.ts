@@ -1,47 +1,11 @@
+import { randomUUID } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isRecoveryError } from '../../src/errors.js';
 import { createRecovery, memoryStorage } from '../../src/index.js';
-import type { RecoveryError } from '../../src/errors.js';
+import { currentTask } from '../../src/runtime/task-context.js';
 import { exploreCrashes } from '../../src/testing/explore/explore.js';
-import type { ExplorationReport, ExploreOptions } from '../../src/testing/explore/explore.js';
-import { SEEDED } from './seeded-bugs.js';
+import { errorOf, explore, ORDER } from './explore-lab.js';
 import type { Definition, Order } from './seeded-bugs.js';
-
-const ORDER: Order = { id: 'order-7', total: 12 };
-
-async function errorOf(exploring: Promise<ExplorationReport>): Promise<RecoveryError> {
-  const error: unknown = await exploring.then(
-    (report) => expect.unreachable(`${report.runs} runs found nothing`),
-    (thrown: unknown) => thrown,
-  );
-  if (!isRecoveryError(error)) throw error;
-  return error;
-}
-
-const explore = (
-  define: Definition,
-  options: Partial<ExploreOptions<Order>> = {},
-): Promise<ExplorationReport> => exploreCrashes<Order>({ define, input: ORDER, seed: 1, ...options });
-
-describe.each(SEEDED)('$bug', ({ buggy, fixed, names }) => {
-  it('is found, and the place is named', async () => {
-    const error = await errorOf(explore(buggy));
-    expect(error.code).toBe('CRASH_UNSAFE');
-    expect(error.message).toMatch(names);
-    // The one run is enough to see it again.
-    const { path } = error.details;
-    if (path !== '') {
-      const again = await errorOf(explore(buggy, { path: String(path) }));
-      expect(again.message).toBe(error.message);
-    }
-  });
-
-  it('is no alarm once it is mended', async () => {
-    const report = await explore(fixed);
-    expect(report).toMatchObject({ exhaustive: true, notes: [] });
-  });
-});
 
 describe('exploreCrashes', () => {
   const steps: Definition = (recovery, world) =>
@@ -121,7 +85,10 @@ describe('exploreCrashes', () => {
         },
         { name: 'failing', taskId: ({ id }: Order) => id, maxAttempts: 2 },
       );
-    expect((await explore(failing)).writes.at(-1)).toContain('end (failed)');
+    expect((await explore(failing, { fails: true })).writes.at(-1)).toContain('end (failed)');
+    const error = await errorOf(explore(failing));
+    expect(error.message).toMatch(/the undisturbed call was rejected[^]*RangeError: too far/);
+    expect((await errorOf(explore(steps, { fails: true }))).message).toContain('returned although');
   });
 
   it('draws inputs from an arbitrary and shrinks the one that fails', async () => {
@@ -142,6 +109,89 @@ describe('exploreCrashes', () => {
     const few = fc.record({ id: fc.constant('o'), total: fc.integer({ min: 0, max: 2 }) });
     expect(await explore(careless, { input: few, inputs: 4 })).toMatchObject({ exhaustive: true });
   });
+
+  it('knows keys of tasks without an id of their own, and those of currentTask()', async () => {
+    const random: Definition = (recovery, world) => {
+      return recovery.withRecovery(
+        async (ctx, { total }: Order) => {
+          await ctx.step('a', () => world.effect(ctx.idempotencyKey('a'), total));
+          const own = currentTask();
+          await ctx.step('b', () => world.effect(own?.idempotencyKey('b') ?? '', total));
+          await ctx.map('c', [1, 2], (n, { idempotencyKey }) => world.effect(idempotencyKey, n), {
+            key: String,
+          });
+        },
+        { name: 'random' },
+      );
+    };
+    const report = await explore(random);
+    expect(report).toMatchObject({ exhaustive: true, notes: [] });
+    expect(report.effects).toEqual([
+      'key("a") of a task "random"',
+      'key("b") of a task "random"',
+      'key(item "1") of "c" of a task "random"',
+      'key(item "2") of "c" of a task "random"',
+    ]);
+  });
+
+  it('takes a key that is drawn in a step for what it is', async () => {
+    const drawn: Definition = (recovery, world) =>
+      recovery.withRecovery(
+        async (ctx, { total }: Order) => {
+          const key = await ctx.step('key', () => randomUUID());
+          await ctx.step('charge', () => world.effect(key, total));
+        },
+        { name: 'drawn', taskId: ({ id }) => id },
+      );
+    const report = await explore(drawn, { faults: ['crash-before', 'zombie-before'] });
+    expect(report.notes.join()).toContain('only how many there are is compared');
+  });
+
+  it('has stand-ins that outlive processes, and answers that are places too', async () => {
+    const table: Definition = (recovery, world) => {
+      const rows = world.outside('rows', () => new Map<string, number>());
+      return recovery.withRecovery(
+        async (ctx, { id, total }: Order) => {
+          const price = await ctx.step('ask', () => world.call('the price', () => 2 * total));
+          await ctx.step('save', () => world.call('save', () => void rows.set(id, price)));
+          return rows.size;
+        },
+        { name: 'table', taskId: ({ id }) => id },
+      );
+    };
+    const report = await explore(table);
+    expect(report).toMatchObject({ exhaustive: true, effects: [] });
+    expect(report.runs).toBe(2 + 4 * (4 + 2));
+  });
+
+  it('compares results as the storage gives them back', async () => {
+    const odd: Definition = (recovery) =>
+      recovery.withRecovery(async (ctx) => ctx.step('odd', () => ({ a: undefined, b: -0 })), {
+        name: 'odd',
+        taskId: ({ id }: Order) => id,
+      });
+    expect(await explore(odd)).toMatchObject({ exhaustive: true, notes: [] });
+  });
+
+  it('refuses a path that leads nowhere, and names none where nothing was broken', async () => {
+    const error = await errorOf(explore(steps, { path: '99:crash-after' }));
+    expect(error).toMatchObject({ code: 'INVALID_OPTION' });
+    expect(error.message).toContain('no place 99');
+    const never = await errorOf(explore(steps, { invariant: () => false }));
+    expect(never.message).toContain('the invariant answered false');
+    expect(never.message).not.toContain('Repeat it');
+  });
+
+  it('says when a run takes too many steps', async () => {
+    const sleepy: Definition = (recovery, world) =>
+      recovery.withRecovery((_ctx, _order: Order) => world.sleep(30 * 86_400_000), {
+        name: 'sleepy',
+        taskId: ({ id }) => id,
+      });
+    const error = await errorOf(explore(sleepy));
+    expect(error).toMatchObject({ code: 'EXPLORE_STALLED' });
+    expect(error.message).toContain('sleep less');
+  }, 60_000);
 
   it('says when two undisturbed runs differ', async () => {
     let run = 0;
@@ -206,6 +256,7 @@ describe('exploreCrashes', () => {
     [{ depth: 0 }, '"depth"'],
     [{ path: 'x' }, '"path"'],
     [{ faults: ['fire'] }, '"faults"'],
+    [{ faults: [] }, '"faults"'],
     [{ nonsense: 1 }, '"nonsense"'],
   ])('refuses %j', async (odd, named) => {
     const error = await errorOf(exploreCrashes(Object.assign({ define: steps, input: ORDER }, odd)));

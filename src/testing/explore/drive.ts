@@ -94,7 +94,15 @@ export class Drive {
     const { realMs, virtualMs } = this.#progress;
     const still = performance.now() - realMs > stallMs;
     const quiet = time.nextMs === null || time.nowMs - virtualMs > QUIET_STALL_MS;
-    if (!(still && quiet) && this.#steps < MOST_STEPS) return;
+    if (this.#steps >= MOST_STEPS) {
+      throw new RecoveryError(
+        'EXPLORE_STALLED',
+        `A run took over ${MOST_STEPS} steps, up to ${Math.round(time.nowMs / 1_000)} s of virtual time: sleep less, or end its loop.\n` +
+          timeline.slice(-20).join('\n'),
+        { details: { steps: MOST_STEPS, virtualMs: time.nowMs } },
+      );
+    }
+    if (!(still && quiet)) return;
     const running = this.#world.running();
     const last = running.map(({ label, after }) => `${label} after ${after ?? 'its start'}`).join('; ');
     throw new RecoveryError(

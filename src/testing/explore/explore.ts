@@ -14,13 +14,13 @@ import {
   number,
   oneOf,
 } from '../../domain/check-options.js';
-import { seededFractions } from '../virtual-clock.js';
-import { faultFound } from './judge.js';
-import type { Judgement } from './judge.js';
+import { Explorer } from './explorer.js';
+import { differenceOf, sameEnd } from './judge.js';
 import type { Define, ExploreRecoveryOptions, ExploreWorld } from './incarnation.js';
-import { CRASH_FAULTS, faultsOf, pathOf } from './points.js';
+import { CRASH_FAULTS, faultsOf } from './points.js';
 import type { CrashFault, PlannedFault } from './points.js';
-import { Trial } from './trial.js';
+import type { StableIds } from './receiver.js';
+import { NOTHING_KNOWN, Trial } from './trial.js';
 import type { Subject, TrialResult } from './trial.js';
 
 /** Options of `exploreCrashes`. */
@@ -32,12 +32,14 @@ export interface ExploreOptions<I> {
   readonly define: Define<I>;
   /** The input, or a fast-check arbitrary of inputs. */
   readonly input: I | InputArbitrary<I>;
-  /** Throws when something is wrong with the end of a run: the effects there are, and what the call returned. */
+  /** Throws, or answers false, when something is wrong with the end of a run: the effects there are, and what the call returned. */
   readonly invariant?: ((world: Pick<ExploreWorld, 'effects'>, result: unknown) => unknown) | undefined;
   /** Whether each run must return what the undisturbed one does. Default true. */
   readonly sameResult?: boolean | undefined;
   /** Whether each run must have the same effects, by key. Default true. */
   readonly sameEffects?: boolean | undefined;
+  /** Whether the call is meant to be rejected. Default false: an undisturbed run that is rejected is a mistake of the test. */
+  readonly fails?: boolean | undefined;
   /** How many processes in a row fall, 1 to 3. Default 1. */
   readonly depth?: number | undefined;
   /** Default: all of `crash-before`, `crash-after`, `zombie-before`, `zombie-after`. */
@@ -83,8 +85,10 @@ const CHECKS = {
   invariant: isFunction,
   sameResult: isBoolean,
   sameEffects: isBoolean,
+  fails: isBoolean,
   depth: number(1, 3),
-  faults: listOf(oneOf(...CRASH_FAULTS)),
+  faults: (value: unknown) =>
+    Array.isArray(value) && value.length === 0 ? 'must not be empty' : listOf(oneOf(...CRASH_FAULTS))(value),
   maxRuns: number(1, 10_000_000),
   inputs: number(1, 100_000),
   seed: number(-2_147_483_648, 4_294_967_295),
@@ -142,16 +146,24 @@ async function exploreOne<I>(
   path: readonly PlannedFault[],
 ): Promise<ExplorationReport> {
   const { define, recovery = {}, stallMs = 5_000 } = options;
-  const first: Subject<I> = { define, input, options: recovery, stallMs, rootId: null };
+  const first: Subject<I> = { define, input, options: recovery, stallMs, ...NOTHING_KNOWN };
   const once = await new Trial(first, []).run();
-  assertBegun(once);
-  const twice = await new Trial(first, []).run();
+  assertBegun(once, options.fails ?? false);
+  const twice = await new Trial({ ...first, salt: 'again ' }, []).run();
+  const stable = new Set([...once.taskIds].filter((id) => twice.taskIds.has(id)));
   // With an id of its own the task can be called again; else it is one of a kind, and waited for in the storage.
-  const subject = { ...first, rootId: once.rootId === twice.rootId ? once.rootId : null };
-  const explorer = new Explorer(subject, once, {
+  const rootId = once.rootId !== null && stable.has(once.rootId) ? once.rootId : null;
+  const normal = { ...once, effectWords: once.wordsBy(stable) };
+  const same = {
+    writes: isDeepStrictEqual(placesOf(once, stable), placesOf(twice, stable)),
+    effects: differenceOf(normal.effectWords, twice.wordsBy(stable), 'the first run') === null,
+    result: sameEnd(once.end, twice.end),
+  };
+  const { sameEffects = true, sameResult = true } = options;
+  const explorer = new Explorer({ ...first, rootId, stable }, normal, {
     judgement: {
-      sameResult: options.sameResult ?? true,
-      sameEffects: options.sameEffects ?? true,
+      sameResult: sameResult && same.result,
+      sameEffects: sameEffects && (same.effects || 'count'),
       invariant: options.invariant ?? null,
     },
     faults: options.faults ?? CRASH_FAULTS,
@@ -159,125 +171,39 @@ async function exploreOne<I>(
     maxRuns: options.maxRuns ?? 5_000,
     seed,
   });
-  if (!isDeepStrictEqual(placesOf(once), placesOf(twice))) {
-    explorer.note(
-      'NOT_DETERMINISTIC: two undisturbed runs did not write the same; places are tried by number.',
-    );
-  }
-  if (path.length > 0) await explorer.one(path);
+  if (!same.writes) explorer.note(fickle('did not write the same', 'places are tried by number'));
+  if (sameEffects && !same.effects)
+    explorer.note(fickle('had other effects', 'only how many there are is compared'));
+  if (sameResult && !same.result) explorer.note(fickle('had other results', 'results are not compared'));
+  if (path.length > 0) await explorer.replay(path);
   else await explorer.all();
   return explorer.report();
 }
 
-/** A run without a task would come to the same whatever happens. */
-function assertBegun({ rootId, end }: TrialResult): void {
-  if (rootId !== null) return;
-  if (end.ended === 'threw') throw end.error;
+function fickle(what: string, so: string): string {
+  return `NOT_DETERMINISTIC: two undisturbed runs ${what}; ${so}.`;
+}
+
+/** A run without a task, or one that fails at once, would come to the same whatever happens. */
+function assertBegun({ rootId, end, timeline }: TrialResult, fails: boolean): void {
+  if (rootId === null && end.ended === 'threw') throw end.error;
+  if (rootId === null) {
+    throw new RecoveryError(
+      'INVALID_OPTION',
+      'exploreCrashes: what "define" returned began no task on the Recovery that it was given. For a task at module level: task.with(recovery).',
+    );
+  }
+  if ((end.ended === 'threw') === fails) return;
+  const ended = fails ? 'returned although "fails" is true' : 'was rejected; if that is meant: fails: true';
   throw new RecoveryError(
     'INVALID_OPTION',
-    'exploreCrashes: what "define" returned began no task on the Recovery that it was given. For a task at module level: task.with(recovery).',
+    [`exploreCrashes: the undisturbed call ${ended}.`, ...timeline.map((line) => `  ${line}`)].join('\n'),
+    end.ended === 'threw' ? { cause: end.error } : {},
   );
 }
 
 /** The places of an undisturbed run; random ids are left out. */
-function placesOf({ points, rootId }: TrialResult): string[] {
-  return (points[0] ?? []).map((words) => (rootId === null ? words : words.replaceAll(rootId, 'task')));
-}
-
-interface Exploration {
-  readonly judgement: Judgement;
-  readonly faults: readonly CrashFault[];
-  readonly depth: number;
-  readonly maxRuns: number;
-  readonly seed: number;
-}
-
-class Explorer<I> {
-  readonly #subject: Subject<I>;
-  readonly #normal: TrialResult;
-  readonly #what: Exploration;
-  readonly #notes: string[] = [];
-  readonly #fraction: () => number;
-  #runs = 2;
-
-  constructor(subject: Subject<I>, normal: TrialResult, what: Exploration) {
-    this.#subject = subject;
-    this.#normal = normal;
-    this.#what = what;
-    this.#fraction = seededFractions(what.seed);
-  }
-
-  note(text: string): void {
-    this.#notes.push(text);
-  }
-
-  report(): ExplorationReport {
-    const all = this.#normal.points[0] ?? [];
-    return {
-      writes: all.filter((words) => !words.startsWith('effect ')),
-      effects: this.#normal.effectWords,
-      runs: this.#runs,
-      exhaustive: this.#notes.length === 0,
-      notes: this.#notes,
-      seed: this.#what.seed,
-    };
-  }
-
-  /** Tries all places, those of the first process at first. */
-  async all(): Promise<void> {
-    await this.#judge(this.#normal, []);
-    let level: { readonly faults: readonly PlannedFault[]; readonly places: number }[] = [
-      { faults: [], places: this.#normal.points[0]?.length ?? 0 },
-    ];
-    for (let depth = 1; depth <= this.#what.depth; depth += 1) {
-      const plans = level.flatMap(({ faults, places }) => this.#next(faults, places));
-      const next: typeof level = [];
-      for (const faults of this.#sample(plans)) {
-        const result = await this.one(faults);
-        next.push({ faults, places: result.points[faults.length]?.length ?? 0 });
-      }
-      level = next;
-    }
-  }
-
-  async one(faults: readonly PlannedFault[]): Promise<TrialResult> {
-    this.#runs += 1;
-    const result = await new Trial(this.#subject, faults).run();
-    await this.#judge(result, faults);
-    return result;
-  }
-
-  #next(faults: readonly PlannedFault[], places: number): PlannedFault[][] {
-    return Array.from({ length: places }, (_, at) => at + 1).flatMap((at) =>
-      this.#what.faults.map((fault) => [...faults, { at, fault }]),
-    );
-  }
-
-  /** As many as there may be runs still, drawn by the seed, in order. */
-  #sample(plans: PlannedFault[][]): PlannedFault[][] {
-    const left = Math.max(0, this.#what.maxRuns + 2 - this.#runs);
-    if (plans.length <= left) return plans;
-    this.note(
-      `${plans.length} runs would be needed, ${left} were made (maxRuns), drawn with seed ${this.#what.seed}.`,
-    );
-    const drawn = plans.map((plan, at) => ({ plan, at, key: this.#fraction() }));
-    const kept = drawn.toSorted((a, b) => a.key - b.key).slice(0, left);
-    return kept.toSorted((a, b) => a.at - b.at).map(({ plan }) => plan);
-  }
-
-  async #judge(result: TrialResult, faults: readonly PlannedFault[]): Promise<void> {
-    const found = await faultFound(result, this.#normal, this.#what.judgement);
-    if (found === null) return;
-    const path = pathOf(faults);
-    const where = faults.map(({ at, fault }, n) => `${fault} ${result.points[n]?.[at - 1] ?? `place ${at}`}`);
-    throw new RecoveryError(
-      'CRASH_UNSAFE',
-      [
-        `${where.length === 0 ? 'Even undisturbed' : `Broken by ${where.join(', then ')}`}: ${found}.`,
-        ...result.timeline.map((line) => `  ${line}`),
-        `Repeat it with path: '${path}', seed: ${this.#what.seed}.`,
-      ].join('\n'),
-      { details: { path, seed: this.#what.seed, found, timeline: result.timeline } },
-    );
-  }
+function placesOf({ points, taskIds }: TrialResult, stable: StableIds): string[] {
+  const random = [...taskIds].filter((id) => !stable.has(id));
+  return (points[0] ?? []).map((words) => random.reduce((text, id) => text.replaceAll(id, 'a task'), words));
 }

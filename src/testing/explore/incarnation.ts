@@ -6,6 +6,7 @@ import type { ProcessTable } from '../../runtime/identity.js';
 import type { RecoveryContext } from '../../runtime/context.js';
 import type { ItemContext } from '../../runtime/items.js';
 import type { RecoveryOptions } from '../../runtime/options.js';
+import { runIn } from '../../runtime/task-context.js';
 import type { TaskOptions } from '../../runtime/task-options.js';
 import type { AnyTaskOptions, TaskFunction, WithRecovery, WrappedTask } from '../../runtime/with-recovery.js';
 import type { Storage } from '../../storage/storage.js';
@@ -25,6 +26,16 @@ export interface ExploreWorld {
   effect(key: string, value?: unknown): Promise<void>;
   /** What the receiver has seen so far, an entry a key. */
   readonly effects: readonly Effect[];
+  /**
+   * Something outside that answers: it takes a moment there and back, and is a place to break the run at, as an effect is.
+   * @example const { status } = await world.call('fetch the order', () => shop.get(orderId));
+   */
+  call<T>(what: string, answer: () => T | Promise<T>): Promise<T>;
+  /**
+   * A stand-in for something outside, such as a table: made once a run, and there for all its processes.
+   * @example const table = world.outside('orders', () => new Map());
+   */
+  outside<T>(name: string, make: () => T): T;
   /** Waits in virtual time: instead of a timer. */
   sleep(ms: number): Promise<void>;
   /** Virtual time in ms since 1970: instead of `Date.now()`. */
@@ -54,6 +65,10 @@ export interface Surroundings<I> {
   readonly input: I;
   readonly options: ExploreRecoveryOptions;
   readonly fraction: () => number;
+  /** Tells the ids that are drawn in one run from those of another. */
+  readonly salt: string;
+  /** Stand-ins for what is outside. */
+  readonly outside: Map<string, unknown>;
   readonly carry: Carry;
   /** Whether a call waits while another process has the task; else it is rejected, as any call is. */
   readonly waits: boolean;
@@ -99,7 +114,7 @@ export class Incarnation<I> implements Caller {
         ...around.options,
         storage: connected(around.storage, around.carry, this),
         clock: this.clock,
-        random: seededRandom(this.label, around.fraction),
+        random: seededRandom(around.salt + this.label, around.fraction),
       },
       NO_PROOF,
     );
@@ -184,7 +199,7 @@ export class Incarnation<I> implements Caller {
   }
 
   #world(): ExploreWorld {
-    const { carry, receiver, progressed } = this.#around;
+    const { carry, receiver, outside, progressed } = this.#around;
     const { clock } = this;
     return {
       effect: async (key, value) => {
@@ -195,6 +210,12 @@ export class Incarnation<I> implements Caller {
       },
       get effects() {
         return receiver.effects;
+      },
+      call: (what, answer) =>
+        send(carry, this, `call ${JSON.stringify(what)}`, async () => answer(), FAR_HOP_MS),
+      outside: <T>(name: string, make: () => T): T => {
+        if (!outside.has(name)) outside.set(name, make());
+        return outside.get(name) as T;
       },
       sleep: (ms) => {
         progressed();
@@ -210,7 +231,11 @@ export class Incarnation<I> implements Caller {
       fn: TaskFunction<A, R, D>,
       options: AnyTaskOptions<A, R>,
     ): WrappedTask<A, R> => {
-      const guarded: TaskFunction<A, R, D> = (ctx, ...args) => fn(this.#guardedContext(ctx), ...args);
+      const guarded: TaskFunction<A, R, D> = (ctx, ...args) => {
+        const own = this.#guardedContext(ctx);
+        // currentTask() is this one, too.
+        return runIn(own as RecoveryContext, () => fn(own, ...args));
+      };
       return this.recovery.withRecovery(guarded, options as TaskOptions<A, R>);
     };
     return { ...this.recovery, withRecovery };
@@ -218,10 +243,11 @@ export class Incarnation<I> implements Caller {
 
   #guardedContext<D>(ctx: RecoveryContext<D>): RecoveryContext<D> {
     const { receiver } = this.#around;
-    const about = `of "${ctx.taskId}"`;
+    const { taskId, name: taskName } = ctx;
+    const note = (key: string, what: string): void => receiver.named(key, { what, taskId, taskName });
     const idempotencyKey = (name: string): string => {
       const key = ctx.idempotencyKey(name);
-      receiver.named(key, `key("${name}") ${about}`);
+      note(key, `key("${name}")`);
       return key;
     };
     return new Proxy(ctx, {
@@ -231,21 +257,21 @@ export class Incarnation<I> implements Caller {
         if (!WAITED_FOR.has(name) || typeof value !== 'function') return value;
         return (...args: unknown[]): unknown => {
           if (this.clock.state === 'dead') return new Promise(() => {});
-          if (name === 'map') args[2] = this.#namedItems(args[2], `of "${String(args[0])}" ${about}`);
+          if (name === 'map') args[2] = namedItems(args[2], `of "${String(args[0])}"`, note);
           return Reflect.apply(value, target, args);
         };
       },
     });
   }
+}
 
-  /** An item's function, its idempotency keys noted. */
-  #namedItems(fn: unknown, about: string): unknown {
-    if (typeof fn !== 'function') return fn;
-    return (item: unknown, context: ItemContext): unknown => {
-      this.#around.receiver.named(context.idempotencyKey, `key(item "${context.key}") ${about}`);
-      return Reflect.apply(fn, undefined, [item, context]);
-    };
-  }
+/** An item's function, its idempotency keys noted. */
+function namedItems(fn: unknown, about: string, note: (key: string, what: string) => void): unknown {
+  if (typeof fn !== 'function') return fn;
+  return (item: unknown, context: ItemContext): unknown => {
+    note(context.idempotencyKey, `key(item "${context.key}") ${about}`);
+    return Reflect.apply(fn, undefined, [item, context]);
+  };
 }
 
 /** An error in a line. */

@@ -44,9 +44,13 @@ function smallest(
   { seed, path }: { readonly seed: number; readonly path: string | null },
 ): unknown {
   if (!isRecoveryError(error)) return error;
-  const drawn = `Input, the smallest found (fast-check seed ${seed}, path ${path ?? ''}): ${inspect(input, { depth: 6 })}`;
-  return new RecoveryError(error.code, `${drawn}\n${error.message}`, {
-    details: { ...error.details, input, seed },
-    cause: error,
-  });
+  const drawn = `Input, the smallest found (seed ${seed}, fast-check's path ${path ?? ''}): ${inspect(input, { depth: 6 })}`;
+  return new RecoveryError(
+    error.code,
+    `${drawn}\n${error.message} Give that input instead of the arbitrary.`,
+    {
+      details: { ...error.details, input, seed },
+      cause: error,
+    },
+  );
 }

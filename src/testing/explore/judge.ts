@@ -1,5 +1,6 @@
 /** Whether a run under faults came to what the run without any came to. */
 import { isDeepStrictEqual, inspect } from 'node:util';
+import { isRecoveryError } from '../../errors.js';
 import { told } from './incarnation.js';
 import type { CallEnd, ExploreWorld } from './incarnation.js';
 import type { TrialResult } from './trial.js';
@@ -7,7 +8,8 @@ import type { TrialResult } from './trial.js';
 /** What is asked of a run. */
 export interface Judgement {
   readonly sameResult: boolean;
-  readonly sameEffects: boolean;
+  /** `count`: only as many, where undisturbed runs have different ones. */
+  readonly sameEffects: boolean | 'count';
   /** The consumer's own word: it throws when something is wrong. */
   readonly invariant: ((world: Pick<ExploreWorld, 'effects'>, result: unknown) => unknown) | null;
 }
@@ -20,9 +22,23 @@ export function endWords(end: CallEnd): string {
   return end.ended === 'returned' ? `returned ${short(end.value)}` : `was rejected with ${told(end.error)}`;
 }
 
-function sameEnd(a: CallEnd, b: CallEnd): boolean {
-  if (a.ended === 'returned') return b.ended === 'returned' && isDeepStrictEqual(a.value, b.value);
-  return b.ended === 'threw' && told(a.error) === told(b.error);
+/** A result as the storage gives it back. */
+function asStored(value: unknown): unknown {
+  try {
+    const text = JSON.stringify(value);
+    return text === undefined ? undefined : JSON.parse(text);
+  } catch {
+    return value;
+  }
+}
+
+export function sameEnd(a: CallEnd, b: CallEnd): boolean {
+  if (a.ended === 'returned')
+    return b.ended === 'returned' && isDeepStrictEqual(asStored(a.value), asStored(b.value));
+  if (b.ended !== 'threw') return false;
+  // The library's own messages may tell of times and attempts.
+  if (isRecoveryError(a.error) && isRecoveryError(b.error)) return a.error.code === b.error.code;
+  return told(a.error) === told(b.error);
 }
 
 /** A key that came with two values, in words. */
@@ -51,8 +67,8 @@ export async function invariantFault(
   end: CallEnd,
 ): Promise<string | null> {
   try {
-    await invariant?.({ effects }, end.ended === 'returned' ? end.value : undefined);
-    return null;
+    const answer = await invariant?.({ effects }, end.ended === 'returned' ? end.value : undefined);
+    return answer === false ? 'the invariant answered false' : null;
   } catch (thrown) {
     return `the invariant does not hold: ${told(thrown)}`;
   }
@@ -69,7 +85,9 @@ export async function faultFound(
   if (sameResult && !sameEnd(result.end, normal.end)) {
     return `the call ${endWords(result.end)}; without a fault it ${endWords(normal.end)}`;
   }
+  if (sameEffects === 'count' && result.effects.length !== normal.effects.length)
+    return `there are ${result.effects.length} effects; without a fault there are ${normal.effects.length}`;
   const difference = differenceOf(normal.effectWords, result.effectWords, 'a run without a fault');
-  if (sameEffects && difference !== null) return difference;
+  if (sameEffects === true && difference !== null) return difference;
   return invariantFault(invariant, result.effects, result.end);
 }

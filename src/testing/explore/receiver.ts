@@ -10,23 +10,38 @@ export interface Effect {
   readonly calls: number;
 }
 
+/** What an idempotency key stands for. */
+interface KeyName {
+  readonly what: string;
+  readonly taskId: string;
+  readonly taskName: string;
+}
+
+/** Ids of tasks that are the same in each run. */
+export type StableIds = ReadonlySet<string>;
+
+function nameOf({ what, taskId, taskName }: KeyName, stable: StableIds | null): string {
+  return `${what} of ${stable === null || stable.has(taskId) ? `"${taskId}"` : `a task "${taskName}"`}`;
+}
+
 export class Receiver {
-  /** What the task's own idempotency keys stand for: they differ from run to run. */
-  readonly #names = new Map<string, string>();
+  /** What the tasks' own idempotency keys stand for: they differ from run to run. */
+  readonly #names = new Map<string, KeyName>();
   readonly #effects = new Map<string, { value: unknown; calls: number }>();
   /** Keys that came with two values. */
   readonly conflicts: { readonly key: string; readonly first: unknown; readonly second: unknown }[] = [];
 
-  named(idempotencyKey: string, name: string): void {
+  named(idempotencyKey: string, name: KeyName): void {
     this.#names.set(idempotencyKey, name);
   }
 
-  /** A key in words that are the same in every run. */
-  wordsOf(key: string): string {
+  /** A key in words that are the same in every run. `stable`: null where all ids are taken for such. */
+  wordsOf(key: string, stable: StableIds | null = null): string {
     const known = this.#names.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) return nameOf(known, stable);
     for (const [idempotencyKey, name] of this.#names) {
-      if (key.includes(idempotencyKey)) return JSON.stringify(key.replaceAll(idempotencyKey, name));
+      if (key.includes(idempotencyKey))
+        return JSON.stringify(key.replaceAll(idempotencyKey, nameOf(name, stable)));
     }
     return JSON.stringify(key);
   }

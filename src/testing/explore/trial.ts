@@ -10,7 +10,7 @@ import { Incarnation } from './incarnation.js';
 import type { CallEnd, Define, ExploreRecoveryOptions, Surroundings } from './incarnation.js';
 import type { PlannedFault } from './points.js';
 import { Receiver } from './receiver.js';
-import type { Effect } from './receiver.js';
+import type { Effect, StableIds } from './receiver.js';
 
 /** What is run. */
 export interface Subject<I> {
@@ -21,6 +21,10 @@ export interface Subject<I> {
   readonly stallMs: number;
   /** The task's id, where it is the same each time it is called; a later call with the input is then the same task. */
   readonly rootId: string | null;
+  /** Ids of tasks that are the same in each run; null before that is known. */
+  readonly stable: StableIds | null;
+  /** Tells the ids that are drawn in one run from those of another. */
+  readonly salt: string;
 }
 
 /** What became of a run. */
@@ -35,7 +39,14 @@ export interface TrialResult {
   readonly timeline: readonly string[];
   /** The id of the task that the first call began; null when that never became durable. */
   readonly rootId: string | null;
+  /** The ids of all tasks that were begun. */
+  readonly taskIds: StableIds;
+  /** {@link effectWords} once it is known which ids are the same in each run. */
+  readonly wordsBy: (stable: StableIds) => string[];
 }
+
+/** Before the first run. */
+export const NOTHING_KNOWN = { rootId: null, stable: null, salt: '' } as const;
 
 const NAMESPACE = 'rekindle';
 
@@ -48,6 +59,8 @@ export class Trial<I> {
   readonly #timeline: string[] = [];
   readonly #incarnations: Incarnation<I>[] = [];
   readonly #drive: Drive;
+  readonly #outside = new Map<string, unknown>();
+  readonly #taskIds = new Set<string>();
   #rootId: string | null = null;
 
   constructor(subject: Subject<I>, faults: readonly PlannedFault[]) {
@@ -78,8 +91,10 @@ export class Trial<I> {
       await this.#drive.settle();
       const { effects, conflicts } = this.#receiver;
       const points = this.#incarnations.map((each) => each.points);
-      const effectWords = effects.map(({ key }) => this.#receiver.wordsOf(key));
-      return { end, effects, effectWords, conflicts, points, timeline: this.#timeline, rootId: this.#rootId };
+      const wordsBy = (stable: StableIds | null): string[] =>
+        effects.map(({ key }) => this.#receiver.wordsOf(key, stable));
+      const said = { points, timeline: this.#timeline, rootId: this.#rootId, taskIds: this.#taskIds };
+      return { end, effects, effectWords: wordsBy(this.#subject.stable), wordsBy, conflicts, ...said };
     } finally {
       for (const { clock } of this.#incarnations) clock.crash();
     }
@@ -95,10 +110,15 @@ export class Trial<I> {
       input: this.#subject.input,
       options: this.#subject.options,
       fraction: seededFractions(number + 1),
+      salt: this.#subject.salt,
+      outside: this.#outside,
       tell: (who, what) =>
         void this.#timeline.push(`${String(this.#time.nowMs).padStart(7)} ms  ${who}  ${what}`),
       // The first task that is made is the one that was called.
-      began: (taskId) => void (this.#rootId ??= taskId),
+      began: (taskId) => {
+        this.#rootId ??= taskId;
+        this.#taskIds.add(taskId);
+      },
       rootId: () => this.#rootId,
       progressed: () => this.#drive.progressed(),
       carry: ({ hopMs }, deliver) => void this.#time.after(hopMs, deliver, true),

@@ -91,6 +91,8 @@ export class Race<I> {
       input,
       options,
       fraction: seededFractions(0),
+      salt: '',
+      outside: new Map(),
       carry: (message, deliver) => {
         const { from, way, words } = message;
         this.#mail.put(message, () => {
