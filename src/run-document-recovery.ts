@@ -18,7 +18,7 @@ export interface DocumentRecoveryRunOptions {
   readonly namespace?: string | undefined;
   readonly config?: DocumentRecoveryConfig | undefined;
   /** Tries only what it names, due or not, as `documents.recover` does. */
-  readonly filter?: DocumentFilter | undefined;
+  readonly filter?: Omit<DocumentFilter, 'afterVersion'> | undefined;
   /**
    * Does again what failed, for all documents whatever their task. Without it nothing is retried: what is older than
    * the retention is removed, that is all.
@@ -62,6 +62,12 @@ export async function runDocumentRecovery(
   const { config, filter, process, redisUrl, storage: given, ...rest } = options;
   if ((given === undefined) === (redisUrl === undefined)) {
     throw new RecoveryError('INVALID_OPTION', 'runDocumentRecovery: give one of "storage" and "redisUrl".');
+  }
+  if (filter !== undefined && Reflect.get(filter, 'afterVersion') !== undefined) {
+    throw new RecoveryError(
+      'INVALID_OPTION',
+      'runDocumentRecovery: "afterVersion" is for tasks; "process" has no version.',
+    );
   }
   const { storage, close } = given === undefined ? await connect(redisUrl ?? '') : borrowed(given);
   try {

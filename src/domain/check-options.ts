@@ -12,6 +12,11 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 
 export const isText: Check = (value) => (typeof value === 'string' ? null : 'must be a text');
 
+export function textUpTo(max: number): Check {
+  return (value) =>
+    typeof value === 'string' && value.length <= max ? null : `must be a text of at most ${max} characters`;
+}
+
 export const isBoolean: Check = (value) => (typeof value === 'boolean' ? null : 'must be true or false');
 
 /** A number between two bounds, whole unless said otherwise. */

@@ -1,6 +1,6 @@
 /** Recovery of failed documents as users see it: its options with their defaults, its filters, its reports. */
 import { RecoveryError } from '../errors.js';
-import { checkOptions, isBoolean, isFunction, isText, listOf, number } from './check-options.js';
+import { checkOptions, isBoolean, isFunction, isText, listOf, number, textUpTo } from './check-options.js';
 import type { OptionChecks } from './check-options.js';
 import type { StoredError } from './task.js';
 
@@ -9,7 +9,7 @@ export interface DocumentProgress {
   readonly taskId: string;
   readonly name: string;
   readonly outcome: string;
-  /** Documents that were to be tried when the run began. */
+  /** Documents that were to be tried when the run began, at most: what `names` and a second filter leave out counts too. */
   readonly total: number;
   readonly attempted: number;
   readonly succeeded: number;
@@ -34,7 +34,10 @@ export interface DocumentRecoveryConfig {
   readonly recoveryIntervalMs?: number | undefined;
   /** How long an attempt may take, in ms; then its signal aborts, and it has failed (`TASK_TIMED_OUT`). Default 300,000. */
   readonly attemptTimeoutMs?: number | undefined;
-  /** Documents that failed first longer ago are removed with all that is kept of their tasks, in ms. Default 7 days. */
+  /**
+   * Documents that failed first longer ago, in ms, are removed with all that is kept of their tasks; what was put back or
+   * reported anew counts from then. Default 7 days.
+   */
   readonly retentionMs?: number | undefined;
   /** The same for dead letters, from when they were given up, in ms. Default 30 days. */
   readonly deadLetterRetentionMs?: number | undefined;
@@ -59,6 +62,9 @@ export interface DocumentSettings {
   readonly categorize: ((error: StoredError) => unknown) | null;
   readonly onProgress: ((progress: DocumentProgress) => unknown) | null;
 }
+
+/** Categories and patterns of queries are cut to so many characters. */
+export const LONGEST_LABEL = 128;
 
 /** Retries that a document can have at most. */
 export const MOST_RETRIES = 50;
@@ -146,7 +152,11 @@ export interface DocumentFilter extends RedriveFilter {
   readonly taskIds?: readonly string[] | undefined;
 }
 
-export const REDRIVE_CHECKS: OptionChecks = { fingerprint: isText, category: isText, afterVersion: isText };
+const REDRIVE_CHECKS: OptionChecks = {
+  fingerprint: isText,
+  category: textUpTo(LONGEST_LABEL),
+  afterVersion: isText,
+};
 export const DOCUMENT_FILTER_CHECKS: OptionChecks = {
   ...REDRIVE_CHECKS,
   names: listOf(isText),
@@ -190,7 +200,7 @@ export interface FailureAnalysis {
     readonly from_1_to_7_days: number;
     readonly over_7_days: number;
   };
-  /** The most frequent first, here and below. */
+  /** The most frequent first, here and below; names that are whole numbers come before all others. */
   readonly categories: Readonly<Record<string, number>>;
   readonly workers: Readonly<Record<string, number>>;
   /** By what is common to queries of a kind. */

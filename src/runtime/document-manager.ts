@@ -11,6 +11,7 @@ import type {
 import type { FailedDocumentRecord } from '../domain/failed-document.js';
 import { log } from '../log.js';
 import type { FailedDocumentsTracker } from '../state/failed-documents.js';
+import type { Head } from '../state/head.js';
 import type { RecoveryContext } from './context.js';
 import { analysisOf, noteRun, statusOf } from './document-figures.js';
 import { DocumentLease } from './document-lease.js';
@@ -22,6 +23,7 @@ import type { OrphanFinder } from './orphans.js';
 import { ReportBuilder } from './report.js';
 import type { RecoveryReport, TaskReport } from './report.js';
 import { Slots } from './slots.js';
+import { argumentsOf, inputTextOf } from './snapshot.js';
 import type { Starter } from './starter.js';
 import { handlerOf } from './with-recovery.js';
 
@@ -77,6 +79,9 @@ export class DocumentRecoveryManager {
   #series: symbol | null = null;
   readonly #ticking = new Set<Promise<void>>();
   #cancel: (() => void) | null = null;
+  /** How often it was stopped. */
+  #stops = 0;
+  #readsRecords = false;
 
   /** @internal */
   constructor(engine: Engine, starter: Starter, failures: FailedDocumentsTracker, finder: OrphanFinder) {
@@ -122,6 +127,7 @@ export class DocumentRecoveryManager {
   /** Ends the periodic runs and whatever run is under way: resolves once the attempts in hand have ended. */
   readonly stop = async (): Promise<void> => {
     this.#series = null;
+    this.#stops += 1;
     this.#cancel?.();
     this.#cancel = null;
     const all = [...this.#underWay];
@@ -143,6 +149,7 @@ export class DocumentRecoveryManager {
 
   /** All documents go to this function instead of their own tasks'. @internal */
   processWith(process: DocumentProcessor): void {
+    this.#readsRecords = true;
     this.#ownHandlers = ({ task: { taskId, name, version } }) =>
       handlerOf(
         this.#engine,
@@ -158,8 +165,11 @@ export class DocumentRecoveryManager {
   /** @internal */
   async run(filter: DocumentFilter): Promise<Done> {
     assertOpen(this.#engine);
+    const stops = this.#stops;
     await this.#engine.worker.open();
-    return this.#begin(filter).done;
+    const { run, done } = this.#begin(filter);
+    if (this.#stops !== stops) run.stop();
+    return done;
   }
 
   #begin(filter: DocumentFilter): UnderWay {
@@ -171,7 +181,9 @@ export class DocumentRecoveryManager {
       settings: this.#settings,
       slots: this.#slots,
       handlerOf: this.#ownHandlers ?? this.#handlerOf,
+      isIdle: this.#ownHandlers === null && this.#engine.handlers.size === 0,
       finder: this.#ownHandlers === null ? null : this.#finder,
+      readable: (head: Head) => this.#readable(head),
       tries: (taskId: string) => {
         for (const each of this.#underWay) each.run.noteTry(taskId);
       },
@@ -189,6 +201,12 @@ export class DocumentRecoveryManager {
     const underWay: UnderWay = { run, done: Promise.resolve().then(work) };
     this.#underWay.add(underWay);
     return underWay;
+  }
+
+  /** @throws `CODEC_FAILED`, `CORRUPT_RECORD` */
+  async #readable(head: Head): Promise<void> {
+    argumentsOf(head, await inputTextOf(this.#engine, head));
+    if (this.#readsRecords) await this.#failures.get(head.task.taskId);
   }
 
   readonly #handlerOf: HandlerOf = ({ task }) => {
@@ -210,11 +228,17 @@ export class DocumentRecoveryManager {
       const heldForMs = await this.#periodicRun(series);
       nextMs = heldForMs ?? nextMs;
     } catch (error) {
+      // The one run of those that run once is still to come.
+      nextMs = this.#settings.recoveryIntervalMs;
       log.recovery('documents were not recovered: %s', kindOf(error));
       if (this.#engine.closing === null)
         this.#engine.emitter.alert('document_recovery_failed', { reason: messageOf(error) });
     }
-    if (!this.#isOn(series) || nextMs === null) return;
+    if (!this.#isOn(series)) return;
+    if (nextMs === null) {
+      this.#series = null;
+      return;
+    }
     this.#arm(series, nextMs * (1 + JITTER * (2 * this.#engine.random.fraction() - 1)) + 1);
   }
 

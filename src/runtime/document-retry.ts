@@ -21,6 +21,8 @@ export interface Retry {
   /** How it is free to be tried; null: all its retries are given back first, and it may be a dead letter. */
   readonly freed: Freed | null;
   readonly timeoutMs: number;
+  /** Throws when something of the document can't be read here: then nothing of it is touched. */
+  readonly readable: (head: Head) => Promise<unknown>;
 }
 
 /** What became of it; `skipped` when there was no attempt. */
@@ -42,6 +44,7 @@ export async function retryDocument(engine: Engine, starter: Starter, retry: Ret
   if (engine.flights.has(taskId)) return LOST;
   const own = engine.flights.open(taskId, name, null);
   try {
+    await retry.readable(found);
     const head = retry.freed === null ? await putBack(engine, found) : found;
     const freed = retry.freed ?? REQUEUED;
     const claimed = head && (await claim(engine, handler, head, freed.cause, freed));

@@ -17,6 +17,7 @@ import type { RangeQuery } from '../storage/storage.js';
 import { applied, endUnowned, stampFor } from './commits.js';
 import { retryDocument } from './document-retry.js';
 import type { Engine, Handler } from './engine.js';
+import { forgetValues } from './document-values.js';
 import { readHeads } from './orphans.js';
 import type { Freed, OrphanFinder } from './orphans.js';
 import type { ReportBuilder, TaskReport } from './report.js';
@@ -34,6 +35,10 @@ export interface RunParts {
   readonly settings: DocumentSettings;
   readonly slots: Slots;
   readonly handlerOf: HandlerOf;
+  /** There is no function here at all. */
+  readonly isIdle: boolean;
+  /** Throws when something of a document can't be read here. */
+  readonly readable: (head: Head) => Promise<unknown>;
   /** Set where no worker takes back what was being tried. */
   readonly finder: OrphanFinder | null;
   /** Tells all runs that are under way in this process that a document is being tried, and that it was. */
@@ -93,6 +98,7 @@ export class DocumentRun {
       } else {
         await this.#expire(failureIndexes.open, settings.retentionMs);
         await this.#expire(failureIndexes.dead, settings.deadLetterRetentionMs);
+        await forgetValues(engine, Math.max(settings.retentionMs, settings.deadLetterRetentionMs));
         await this.#giveUp();
         this.#total = await countDue(store, settings);
         await this.#takeBack();
@@ -102,7 +108,7 @@ export class DocumentRun {
       await Promise.all(this.#running);
     }
     if (this.#failure !== null) throw this.#failure.error;
-    if (!isRedrive(this.#filter)) await this.#giveUp();
+    if (!isRedrive(this.#filter) && this.counts.failed > 0) await this.#giveUp();
   }
 
   get #isOver(): boolean {
@@ -123,7 +129,8 @@ export class DocumentRun {
 
   /** Makes dead letters of what has had all its retries. */
   async #giveUp(): Promise<void> {
-    const { engine, settings } = this.#parts;
+    const { engine, settings, isIdle } = this.#parts;
+    if (isIdle) return;
     for (const partition of engine.store.partitions) {
       const places = await waitingPlaces(engine.store, partition, settings);
       const spent = places.filter(({ retryCount }) => retryCount >= settings.maxRetries);
@@ -188,7 +195,7 @@ export class DocumentRun {
 
   /** Begins an attempt as soon as there is a slot, if the document is one for this run. `freed`: null for a redrive. */
   async #try(head: Head, freed: Freed | null): Promise<void> {
-    const { engine, starter, settings, slots, handlerOf, tries } = this.#parts;
+    const { engine, starter, settings, slots, handlerOf, tries, readable } = this.#parts;
     const { taskId, name } = head.task;
     if (!this.#isWanted(head, freed)) return;
     this.#report.discovered(1);
@@ -200,7 +207,7 @@ export class DocumentRun {
     }
     await slots.acquire();
     if (this.#isOver) return slots.release();
-    const retry = { handler, head, freed, timeoutMs: settings.attemptTimeoutMs };
+    const retry = { handler, head, freed, timeoutMs: settings.attemptTimeoutMs, readable };
     tries(taskId);
     const running = retryDocument(engine, starter, retry)
       .then((tried) => {

@@ -4,6 +4,7 @@ import { fingerprintOf, normalizedMessage, topUserFrame } from '../domain/finger
 import type { StoredError } from '../domain/task.js';
 import { kindOf } from '../errors.js';
 import { log } from '../log.js';
+import { LONGEST_LABEL } from '../domain/document-recovery.js';
 import { failureFields } from '../state/failures.js';
 import type { FailedDocument, Failure, FailureCause, KnownFailure } from '../state/failures.js';
 import type { NewFailure } from '../state/live-failure.js';
@@ -20,7 +21,8 @@ interface Failed {
 }
 
 export const LONGEST_PATH = 4_096;
-const LONGEST_LABEL = 128;
+// eslint-disable-next-line no-control-regex -- they are what is taken out
+const CONTROL = /[\u0000-\u001f\u007f]+/g;
 
 /** Null for tasks whose failures are not tracked. */
 export function failureOf(
@@ -58,7 +60,7 @@ export function failureFrom(
     retryCount: before?.retryCount ?? 0,
     attempts: before?.attempts ?? 0,
     fingerprint: fingerprintOf({ ...error, frame }),
-    category: label(ownCategory(engine, error) ?? categoryOf(error)),
+    category: ownCategory(engine, error) ?? categoryOf(error),
     worker: worker ?? settings.slot ?? engine.worker.identity.host,
     queryPattern: document === null ? (before?.queryPattern ?? null) : patternOf(document),
     version,
@@ -87,7 +89,7 @@ function ownCategory({ settings }: Engine, error: StoredError): string | null {
   const { categorize } = settings.documents;
   if (categorize === null) return null;
   const answer = answerOf('categorize()', () => categorize({ ...error }));
-  return answer === null || answer === '' ? null : answer;
+  return label(answer ?? '') || null;
 }
 
 function patternOf({ query }: FailedDocument): string | null {
@@ -104,8 +106,9 @@ function sealed({ store }: Engine, taskId: string, text: string, what: string): 
   }
 }
 
+/** Fit to be a part of an index's name. */
 function label(text: string): string {
-  return text.slice(0, LONGEST_LABEL).toWellFormed();
+  return text.replace(CONTROL, ' ').trim().slice(0, LONGEST_LABEL).toWellFormed();
 }
 
 /** What it is called; its id when nobody can say. */

@@ -83,7 +83,9 @@ function versionChangeOf(
   { explicit }: ReadCheckpoints,
 ): VersionChange | null {
   const from = explicit?.version ?? task.version;
-  return from === to ? null : { from, to, hasMigrate: migrate !== null, policy };
+  // Reported by hand: no version of the code has ever run it.
+  const isNew = task.attempt === 0;
+  return from === to || isNew ? null : { from, to, hasMigrate: migrate !== null, policy };
 }
 
 export function planFor(engine: Engine, handler: Handler, snapshot: TaskSnapshot): Plan {

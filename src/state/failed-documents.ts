@@ -33,6 +33,7 @@ import type { Store } from './store.js';
 
 /** Failures of a group that are looked at for one that can be read. */
 const LOOKED_AT = 10;
+const COUNTED_AT_ONCE = 100;
 
 /**
  * Tracks documents whose tasks ended failed: tasks with a `document` option come in by themselves, and leave when they
@@ -146,9 +147,13 @@ export class FailedDocumentsTracker {
       }
     }
     const counts = new Map<string, number>();
-    for (const value of values) {
-      const count = await this.#store.count(failureIndexes.by(facet, value));
-      if (count > 0) counts.set(value, count);
+    const all = [...values];
+    for (let from = 0; from < all.length; from += COUNTED_AT_ONCE) {
+      const some = all.slice(from, from + COUNTED_AT_ONCE);
+      const found = await Promise.all(
+        some.map((value) => this.#store.count(failureIndexes.by(facet, value))),
+      );
+      for (const [at, value] of some.entries()) if ((found[at] ?? 0) > 0) counts.set(value, found[at] ?? 0);
     }
     return counts;
   }

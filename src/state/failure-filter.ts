@@ -1,7 +1,8 @@
 /** What is asked of the failed documents: filters, pages, and the index that answers best. */
 import { RecoveryError } from '../errors.js';
-import { isBoolean, isText, number } from '../domain/check-options.js';
+import { isBoolean, isText, number, textUpTo } from '../domain/check-options.js';
 import type { OptionChecks } from '../domain/check-options.js';
+import { LONGEST_LABEL } from '../domain/document-recovery.js';
 import type { FailedDocumentRecord } from '../domain/failed-document.js';
 import { decodeParts, encodeParts } from './cursor.js';
 import { dueSources, retryDelayMs } from './eligibility.js';
@@ -69,7 +70,7 @@ export interface FailureCommands {
 
 const YEARS_MS = 10 * 366 * 86_400_000;
 export const FILTER_CHECKS: OptionChecks = {
-  category: isText,
+  category: textUpTo(LONGEST_LABEL),
   fingerprint: isText,
   worker: isText,
   name: isText,

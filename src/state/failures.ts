@@ -50,6 +50,7 @@ export interface FailureCause {
 
 /** By what failures are told apart, each with an index a value. */
 export type Facet = 'fingerprint' | 'category' | 'worker' | 'query';
+export const FACETS: readonly Facet[] = ['fingerprint', 'category', 'worker', 'query'];
 
 /** Into so many waves the retries of one count are spread, so that they don't all come at once. */
 export const WAVES = 8;
@@ -57,7 +58,7 @@ export const WAVES = 8;
 export const failureIndexes = {
   /** All failures, by when they failed first. */
   all: 'failures',
-  /** Of those, the ones that are not given up, likewise. */
+  /** Of those, the ones that are not given up, by when they failed first, or were put back or reported anew. */
   open: 'failures:open',
   /** Those that are being tried again, or wait for that in the recovery queue, by when that began. */
   trying: 'failures:trying',
@@ -119,17 +120,29 @@ export interface KnownFailure {
   readonly failure: Failure;
   /** When it failed first, in ms since 1970 by the storage's clock. */
   readonly failedAtMs: number;
+  /** From when its retention counts, likewise: since it failed first, or somebody asked for it again. */
+  readonly openAtMs: number;
 }
 
 export const FAILURE_FIELD = 'failure';
 export const FAILED_AT_FIELD = 'failedAt';
+export const OPEN_AT_FIELD = 'openAt';
 
-/** A task has failed: for the first time, or again. `waits`: whether it waits for a retry, or is given up already. */
+/** How a failure was heard of. */
+interface FailedHow {
+  /** Whether it waits for a retry, or is given up already. */
+  readonly waits: boolean;
+  /** Whether somebody has reported it by hand: its retention counts anew. */
+  readonly reported: boolean;
+}
+const BY_ITSELF: FailedHow = { waits: true, reported: false };
+
+/** A task has failed: for the first time, or again. */
 export function failed(
   taskId: string,
   before: KnownFailure | null,
   failure: Failure,
-  waits: boolean = true,
+  { waits, reported }: FailedHow = BY_ITSELF,
 ): FailureChange {
   const now: FromNow = { fromNow: 0 };
   const entries = entriesOf(taskId, failure, before?.failedAtMs ?? now);
@@ -144,12 +157,13 @@ export function failed(
     head: {
       [FAILURE_FIELD]: JSON.stringify(failure),
       ...(before === null ? { [FAILED_AT_FIELD]: now } : {}),
+      ...(before !== null && reported ? { [OPEN_AT_FIELD]: now } : {}),
     },
     index: [
       ...gone.filter(({ index }) => !stays.has(index)),
       ...entries,
       ...seen,
-      ...(waits ? waiting(taskId, failure, before?.failedAtMs ?? now) : []),
+      ...(waits ? waiting(taskId, failure, before === null || reported ? now : before.openAtMs) : []),
       // One that was given up before it was tracked counts as such from now on.
       ...(waits || before !== null ? [] : [{ index: failureIndexes.dead, id: taskId, score: now }]),
       ...(before === null ? [] : [idle(taskId)]),
@@ -162,12 +176,12 @@ function idle(taskId: string): IndexChange {
   return { index: failureIndexes.trying, id: taskId, score: null };
 }
 
-function waiting(taskId: string, failure: Failure, failedAt: number | FromNow): IndexChange[] {
+function waiting(taskId: string, failure: Failure, openAt: number | FromNow): IndexChange[] {
   const now: FromNow = { fromNow: 0 };
   return [
     { index: failureIndexes.waitingPlaces, id: placeOf(taskId, failure), score: now },
     { index: waitingOf(taskId, failure), id: taskId, score: now },
-    { index: failureIndexes.open, id: taskId, score: failedAt },
+    { index: failureIndexes.open, id: taskId, score: openAt },
   ];
 }
 
@@ -185,12 +199,12 @@ export function onceMore(failure: Failure, cause: OrphanCause): Failure {
 /** A failed task is taken up once more: that attempt counts from here on, whatever becomes of it. */
 export function retried(
   taskId: string,
-  { failure, failedAtMs }: KnownFailure,
+  { failure, openAtMs }: KnownFailure,
   cause: OrphanCause,
 ): FailureChange {
   return {
     head: { [FAILURE_FIELD]: JSON.stringify(onceMore(failure, cause)) },
-    index: tried(taskId, failure, failedAtMs),
+    index: tried(taskId, failure, openAtMs),
   };
 }
 
@@ -212,10 +226,10 @@ function awake(taskId: string, failure: Failure): IndexChange[] {
 }
 
 /** Its turn has come. */
-function tried(taskId: string, failure: Failure, failedAtMs: number): IndexChange[] {
+function tried(taskId: string, failure: Failure, openAt: number | FromNow): IndexChange[] {
   return [
     ...awake(taskId, failure),
-    { index: failureIndexes.open, id: taskId, score: failedAtMs },
+    { index: failureIndexes.open, id: taskId, score: openAt },
     { index: failureIndexes.trying, id: taskId, score: { fromNow: 0 } },
   ];
 }
@@ -230,18 +244,19 @@ export function exhausted(taskId: string, failure: Failure): IndexChange[] {
   ];
 }
 
-/** It has all its retries again. */
-export function requeued(taskId: string, { failure, failedAtMs }: KnownFailure): FailureChange {
+/** It has all its retries again, and its retention counts anew. */
+export function requeued(taskId: string, { failure }: KnownFailure): FailureChange {
+  const now: FromNow = { fromNow: 0 };
   return {
-    head: { [FAILURE_FIELD]: JSON.stringify({ ...failure, retryCount: 0 }) },
-    index: tried(taskId, failure, failedAtMs),
+    head: { [FAILURE_FIELD]: JSON.stringify({ ...failure, retryCount: 0 }), [OPEN_AT_FIELD]: now },
+    index: tried(taskId, failure, now),
   };
 }
 
 /** It is no failure any more. The record of its details is to be removed with this. */
 export function forgotten(taskId: string, failure: Failure): FailureChange {
   return {
-    head: { [FAILURE_FIELD]: '', [FAILED_AT_FIELD]: '' },
+    head: { [FAILURE_FIELD]: '', [FAILED_AT_FIELD]: '', [OPEN_AT_FIELD]: '' },
     index: [
       ...entriesOf(taskId, failure, null),
       ...awake(taskId, failure),

@@ -5,7 +5,7 @@ import type { CrashEvidence, OrphanCause, StoredError, TaskRecord, TaskStatus } 
 import { isObject } from '../domain/check-options.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
 import type { StoredRecord } from '../storage/storage.js';
-import { decodeFailure, FAILED_AT_FIELD, FAILURE_FIELD } from './failures.js';
+import { decodeFailure, FAILED_AT_FIELD, FAILURE_FIELD, OPEN_AT_FIELD } from './failures.js';
 import type { KnownFailure } from './failures.js';
 import { MAX_PRIORITY } from './keys.js';
 import { decodeMark, DISCOVERING_PREFIX, itemsOf, MAP_PREFIX, MAX_BUCKETS, STEP_PREFIX } from './ledger.js';
@@ -137,7 +137,8 @@ function storedError(value: unknown): StoredError | null {
 
 function knownFailure(reader: Reader, { createdAtMs }: TaskRecord): KnownFailure | null {
   const failure = decodeFailure(reader.json(FAILURE_FIELD));
-  return failure && { failure, failedAtMs: reader.number(FAILED_AT_FIELD) ?? createdAtMs };
+  const failedAtMs = reader.number(FAILED_AT_FIELD) ?? createdAtMs;
+  return failure && { failure, failedAtMs, openAtMs: reader.number(OPEN_AT_FIELD) ?? failedAtMs };
 }
 
 function automaticMark(value: unknown): AutomaticMark | null {

@@ -18,6 +18,8 @@ export const keys = {
   documentLease: 'l:documents',
   /** When documents were recovered last; in the first partition. */
   documentRun: 'r:documents',
+  /** When values of failures were forgotten last, in each partition. */
+  forgottenValues: 'v:documents',
   quarantine: (taskId: string): string => `q:${taskId}`,
   checkpoint: (taskId: string, seq: number): string => `c${seq % KEPT_CHECKPOINTS}:${taskId}`,
   /** Names carry their length: a colon in one can't imitate the end of it. */

@@ -125,7 +125,7 @@ const UNTOUCHED: Fields = {
 export function reportedBatch(head: Head, report: ReportedFailure, { nonce, notAfter }: Stamp): Reported {
   const { taskId, name, attempt, fence, status } = head.task;
   const dead = head.task.status === 'dead_letter';
-  const change = failed(taskId, head.failed, report.failure, !dead);
+  const change = failed(taskId, head.failed, report.failure, { waits: !dead, reported: true });
   const seq = head.eventSeq + 1;
   const afresh = status === 'completed';
   const state = dead ? status : 'failed';
@@ -144,7 +144,7 @@ export function reportedBatch(head: Head, report: ReportedFailure, { nonce, notA
           endedAt: { fromNow: 0 },
           error: JSON.stringify(report.error),
           eventSeq: String(seq),
-          ...(afresh ? { ...UNTOUCHED, origin: String(fence + 1) } : {}),
+          ...(afresh ? { ...UNTOUCHED, origin: String(fence + 1), version: report.version } : {}),
           ...change.head,
         },
       },

@@ -95,7 +95,7 @@ class Driver {
       if (model.recorded(given, nowMs)) await failures.record(report);
       else expect(await rejectionOf(failures.record(report))).toMatchObject({ code: 'WRONG_STATE' });
     } else if (command.what === 'requeue') {
-      if (model.requeued(given)) await failures.requeue(given);
+      if (model.requeued(given, nowMs)) await failures.requeue(given);
       else await rejectionOf(failures.requeue(given));
     } else await this.#removed(given, command.what === 'forget', proc);
   }

@@ -15,7 +15,14 @@ export interface Rules {
 interface Doc {
   status: 'failed' | 'dead_letter' | 'orphaned' | 'processing' | 'completed';
   /** Null: it is no failed document. */
-  failure: { retries: number; attempts: number; reason: string; failedAtMs: number; lastAtMs: number } | null;
+  failure: {
+    retries: number;
+    attempts: number;
+    reason: string;
+    failedAtMs: number;
+    openAtMs: number;
+    lastAtMs: number;
+  } | null;
   deadAtMs: number;
 }
 
@@ -77,14 +84,15 @@ export class Model {
     this.docs.set(id, doc);
     if (doc.status === 'dead_letter' && doc.failure === null) doc.deadAtMs = nowMs;
     this.#fail(doc, 'recorded', nowMs, doc.status === 'dead_letter' ? 'dead_letter' : 'failed');
+    if (doc.failure !== null) doc.failure.openAtMs = nowMs;
     return true;
   }
 
-  requeued(id: string): boolean {
+  requeued(id: string, nowMs: number): boolean {
     const doc = this.docs.get(id);
     if (doc === undefined || doc.status === 'completed' || doc.status === 'processing') return false;
     doc.status = 'orphaned';
-    if (doc.failure !== null) doc.failure.retries = 0;
+    if (doc.failure !== null) Object.assign(doc.failure, { retries: 0, openAtMs: nowMs });
     return true;
   }
 
@@ -93,7 +101,7 @@ export class Model {
     const { retentionMs, deadLetterRetentionMs } = this.rules;
     for (const [id, { status, failure, deadAtMs }] of this.docs) {
       if (failure === null) continue;
-      if (status === 'failed' && failure.failedAtMs + retentionMs <= nowMs) this.docs.delete(id);
+      if (status === 'failed' && failure.openAtMs + retentionMs <= nowMs) this.docs.delete(id);
       if (status === 'dead_letter' && deadAtMs + deadLetterRetentionMs <= nowMs) this.docs.delete(id);
     }
     this.#giveUp(nowMs);
@@ -111,7 +119,7 @@ export class Model {
       .filter(([, { failure }]) => failure?.reason === reason)
       .map(([id]) => id);
     for (const id of named) {
-      this.requeued(id);
+      this.requeued(id, nowMs);
       this.tried(id, outcomeOf(id), nowMs);
     }
     if (!named.some((id) => outcomeOf(id) === 'crash')) this.lastRunMs = nowMs;
@@ -119,8 +127,11 @@ export class Model {
   }
 
   #fail(doc: Doc, reason: string, nowMs: number, status: 'failed' | 'dead_letter' = 'failed'): void {
-    const { retries = 0, attempts = 0, failedAtMs = nowMs } = doc.failure ?? {};
-    Object.assign(doc, { status, failure: { retries, attempts, reason, failedAtMs, lastAtMs: nowMs } });
+    const { retries = 0, attempts = 0, failedAtMs = nowMs, openAtMs = nowMs } = doc.failure ?? {};
+    Object.assign(doc, {
+      status,
+      failure: { retries, attempts, reason, failedAtMs, openAtMs, lastAtMs: nowMs },
+    });
   }
 
   #giveUp(nowMs: number): void {

@@ -228,7 +228,7 @@ it.each([
   const task = taskInMemory();
   await create(task);
   const head = await task.head();
-  const known = { ...head, task: { ...head.task, status }, failed: { failure, failedAtMs: 5 } };
+  const known = { ...head, task: { ...head.task, status }, failed: { failure, failedAtMs: 5, openAtMs: 5 } };
   const { increment = [] } = endBatch(known, ending(end));
   expect(increment).toEqual(times === 0 ? [] : [{ key: keys.retryCounters, field: 'failed', by: times }]);
   expect(endBatch({ ...known, failed: null }, ending(end)).increment).toBeUndefined();

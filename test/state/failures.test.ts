@@ -18,6 +18,7 @@ import type { Failure, FailureChange, KnownFailure } from '../../src/state/failu
 
 const ID = 't';
 const FIRST_MS = 70;
+const OPEN_MS = 75;
 const NOW = { fromNow: 0 };
 
 function failure(change: Partial<Failure> = {}): Failure {
@@ -36,6 +37,7 @@ function failure(change: Partial<Failure> = {}): Failure {
 const known = (change: Partial<Failure> = {}): KnownFailure => ({
   failure: failure(change),
   failedAtMs: FIRST_MS,
+  openAtMs: OPEN_MS,
 });
 
 const waiting = (count: number): string => `failures:retry:${count}:${waveOf(ID, count)}`;
@@ -89,7 +91,7 @@ describe('a change of a failure', () => {
       'failures:workers w2': NOW,
       [`failures:retries 3:${waveOf(ID, 3)}`]: NOW,
       [`${waiting(3)} t`]: NOW,
-      'failures:open t': FIRST_MS,
+      'failures:open t': OPEN_MS,
       'failures:trying t': null,
     });
   });
@@ -100,7 +102,7 @@ describe('a change of a failure', () => {
     expect(entriesOf(index)).toEqual({
       [`${waiting(2)} t`]: null,
       'failures:dead t': null,
-      'failures:open t': FIRST_MS,
+      'failures:open t': OPEN_MS,
       'failures:trying t': NOW,
     });
     expect(onceMore(failure({ retryCount: 2, attempts: 5 }), 'retried')).toEqual(
@@ -126,11 +128,21 @@ describe('a change of a failure', () => {
     expect(isRetry(cause)).toBe(another);
   });
 
+  it('has its whole retention again when it is reported by hand', () => {
+    const { head, index } = failed(ID, known(), failure(), { waits: true, reported: true });
+    expect(head).toMatchObject({ openAt: NOW });
+    expect(entriesOf(index)).toMatchObject({ 'failures:open t': NOW, 'failures t': FIRST_MS });
+    expect(failed(ID, known(), failure()).head).not.toHaveProperty('openAt');
+    expect(failed(ID, null, failure(), { waits: true, reported: true }).head).not.toHaveProperty('openAt');
+  });
+
+  const DEAD = { waits: false, reported: true };
+
   it('waits for nothing when it is given up already: known as such if it was none before', () => {
-    const again = entriesOf(failed(ID, known(), failure({ category: 'disk' }), false).index);
+    const again = entriesOf(failed(ID, known(), failure({ category: 'disk' }), DEAD).index);
     const waits = Object.keys(again).filter((name) => /retry|retries|open|dead/.test(name));
     expect([waits, again['failures:category:disk t']]).toEqual([[], FIRST_MS]);
-    const fresh = entriesOf(failed(ID, null, failure(), false).index);
+    const fresh = entriesOf(failed(ID, null, failure(), DEAD).index);
     expect(fresh).toMatchObject({ 'failures t': NOW, 'failures:dead t': NOW });
     expect(Object.keys(fresh).filter((name) => /retry|retries|open/.test(name))).toEqual([]);
   });
@@ -146,11 +158,11 @@ describe('a change of a failure', () => {
 
   it('has all its retries again when it is requeued, but not fewer attempts', () => {
     const { head, index } = requeued(ID, known({ retryCount: 2, attempts: 5 }));
-    expect(head).toEqual({ failure: JSON.stringify(failure({ retryCount: 0, attempts: 5 })) });
+    expect(head).toEqual({ failure: JSON.stringify(failure({ retryCount: 0, attempts: 5 })), openAt: NOW });
     expect(entriesOf(index)).toEqual({
       [`${waiting(2)} t`]: null,
       'failures:dead t': null,
-      'failures:open t': FIRST_MS,
+      'failures:open t': NOW,
       'failures:trying t': NOW,
     });
   });
@@ -177,7 +189,7 @@ describe('a change of a failure', () => {
             else own.add(index);
           }
         };
-        const first = { failure: before, failedAtMs: FIRST_MS };
+        const first = { failure: before, failedAtMs: FIRST_MS, openAtMs: OPEN_MS };
         apply(failed(ID, null, before).index);
         apply(retried(ID, first, 'retried').index);
         const last = { ...after, retryCount: before.retryCount + 1 };
@@ -189,7 +201,7 @@ describe('a change of a failure', () => {
         const { head, index } = forgotten(ID, last);
         apply(index);
         expect([...own]).toEqual([]);
-        expect(head).toEqual({ failure: '', failedAt: '' });
+        expect(head).toEqual({ failure: '', failedAt: '', openAt: '' });
       }),
     );
   });
