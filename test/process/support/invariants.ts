@@ -1,7 +1,9 @@
 /** What must hold of a namespace's records at any time, whatever was done to its workers. */
 import type { Recovery, Storage, TaskStatus } from '../../../src/index.js';
-import { indexes } from '../../../src/state/keys.js';
+import { counterFields } from '../../../src/state/failures.js';
+import { indexes, keys } from '../../../src/state/keys.js';
 import { TASK_STATUSES } from '../../../src/domain/task.js';
+import type { Report } from './worker-process.js';
 
 const LIMIT = 5_000;
 const TERMINAL = new Set(['task_completed', 'task_failed', 'task_cancelled', 'dead_lettered']);
@@ -40,9 +42,75 @@ async function members(storage: Storage, partitions: readonly string[], index: s
   return new Set(pages.flatMap(({ entries }) => entries.map(({ id }) => id)));
 }
 
+/** The retries of failed documents, by the events: those of `document`, the one task here whose failures are kept. */
+function retriesOf(events: readonly Record<string, string>[]): { attempts: number; succeeded: number } {
+  const found = { attempts: 0, succeeded: 0 };
+  let failed = false;
+  for (const { event, name, cause } of events) {
+    if (name !== 'document') break;
+    // What takes over from a crash goes on with the same retry.
+    if (failed && event === 'recovery_started' && cause === 'retried') found.attempts += 1;
+    if (failed && event === 'task_completed') found.succeeded += 1;
+    if (event === 'task_failed' || event === 'task_completed') failed = event === 'task_failed';
+  }
+  return found;
+}
+
+async function counterViolations(
+  storage: Storage,
+  partitions: readonly string[],
+  tasks: Iterable<readonly Record<string, string>[]>,
+): Promise<string[]> {
+  const counted = { attempts: 0, succeeded: 0, failed: 0 };
+  for (const partition of partitions) {
+    const [record] = (await storage.read(partition, [keys.retryCounters])).records;
+    counted.attempts += Number(record?.get(counterFields.attempts) ?? 0);
+    counted.succeeded += Number(record?.get(counterFields.succeeded) ?? 0);
+    counted.failed += Number(record?.get(counterFields.failed) ?? 0);
+  }
+  const told = { attempts: 0, succeeded: 0 };
+  for (const events of tasks) {
+    const { attempts, succeeded } = retriesOf(events);
+    told.attempts += attempts;
+    told.succeeded += succeeded;
+  }
+  const { attempts, succeeded, failed } = counted;
+  // A retry that is in hand, or died, has no end yet.
+  const right =
+    attempts === told.attempts && succeeded === told.succeeded && succeeded + failed <= told.attempts;
+  return right ? [] : [`retries: ${JSON.stringify(counted)} counted, ${JSON.stringify(told)} by the events`];
+}
+
+/**
+ * By what the workers have told: the fence rises with each attempt, none begins twice, and each goes on from the last
+ * checkpoint that was acknowledged before, or from a later one. Returns what is wrong, in words.
+ */
+export function journalViolations(reports: readonly Report[]): string[] {
+  const found: string[] = [];
+  const fences = new Map<unknown, number>();
+  const acknowledged = new Map<unknown, number>();
+  for (const { type, id, ...report } of reports) {
+    const step = acknowledged.get(id) ?? 0;
+    if (type === 'running') {
+      const fence = Number(report['fence']);
+      const last = fences.get(id) ?? 0;
+      if (fence <= last) found.push(`${id}: fence ${fence} after ${last}`);
+      fences.set(id, fence);
+      if (Number(report['resumedStep']) < step)
+        found.push(`${id}: resumed from ${report['resumedStep']}, ${step} was acknowledged`);
+    }
+    // Of an attempt that has lost the task there is nothing to be acknowledged any more.
+    if (type === 'acknowledged') {
+      if (report['fence'] !== fences.get(id)) found.push(`${id}: a zombie’s step was acknowledged`);
+      acknowledged.set(id, Number(report['step']));
+    }
+  }
+  return found;
+}
+
 /**
  * Every event of a task is there once and in order, with one end at most until it is tried again; every index has
- * exactly the tasks that it should. Returns what is wrong, in words.
+ * exactly the tasks that it should, and the counters are what the events say. Returns what is wrong, in words.
  */
 export async function violations(
   storage: Storage,
@@ -75,5 +143,6 @@ export async function violations(
     if (ids.has(id) !== (task.status === 'processing'))
       found.push(`${id}: ${task.status}, held: ${ids.has(id)}`);
   }
+  found.push(...(await counterViolations(storage, partitions, byTask.values())));
   return found;
 }

@@ -1,18 +1,20 @@
 /** A storage that worker processes share with the test, and what the test does with it behind their backs. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Redis } from 'ioredis';
+import { Cluster, Redis } from 'ioredis';
+import type { RedisOptions } from 'ioredis';
 import { afterAll, afterEach, expect } from 'vitest';
 import type { Recovery, RecoveryOptions, Storage, StoredRecord, TaskRecord } from '../../../src/index.js';
 import { recoveryOf } from '../../../src/runtime/create-recovery.js';
 import { systemProcessTable } from '../../../src/runtime/identity.js';
 import type { ProcessTable } from '../../../src/runtime/identity.js';
 import { redisStorage } from '../../../src/storage/redis.js';
+import type { RedisStorageOptions } from '../../../src/storage/redis.js';
 import { sqliteStorage } from '../../../src/storage/sqlite.js';
 import { startRedis, waitFor } from '../../support/redis-server.js';
 import type { RedisServer } from '../../support/redis-server.js';
-import { storedEvents, violations } from './invariants.js';
+import { journalViolations, storedEvents, violations } from './invariants.js';
 import { WorkerProcess, endWorkers } from './worker-process.js';
 import type { Report, WorkerTraits } from './worker-process.js';
 
@@ -28,6 +30,13 @@ const PARTITIONS = 3;
 /** Options of `createRecovery`, and what else is to be said of a worker; `port` leads it to Redis through a proxy. */
 type WorkerOptions = Partial<Omit<RecoveryOptions, 'storage'>> & WorkerTraits & { readonly port?: number };
 
+/** Where a world's records are, if not in a file: what `new Redis()` or `new Cluster()` takes. */
+export interface Place {
+  readonly redis?: RedisOptions;
+  readonly cluster?: readonly { readonly host: string; readonly port: number }[];
+  readonly storage?: RedisStorageOptions;
+}
+
 let shared: Promise<RedisServer> | null = null;
 let worlds: World[] = [];
 let count = 0;
@@ -41,14 +50,16 @@ export class World {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'rekindle-process-'));
   /** False once the test has destroyed what is checked after each one. */
   checked = true;
-  readonly #port: number | null;
+  /** False once the storage has lost what it had acknowledged: the workers remember more than it does. */
+  remembers = true;
+  readonly #place: Place | null;
   readonly #opened: Recovery[] = [];
-  readonly #clients: Redis[] = [];
+  readonly #clients: (Redis | Cluster)[] = [];
 
-  constructor(port: number | null) {
+  constructor(place: Place | null) {
     count += 1;
     this.namespace = `test-${process.pid}-${count}`;
-    this.#port = port;
+    this.#place = place;
     this.storage = this.open();
     this.observer = this.recovery();
     worlds.push(this);
@@ -67,10 +78,13 @@ export class World {
   }
 
   open(): Storage {
-    if (this.#port === null) return sqliteStorage(this.#file, { synchronous: 'OFF' });
-    const client = new Redis({ port: this.#port, retryStrategy: () => 50 });
+    if (this.#place === null) return sqliteStorage(this.#file, { synchronous: 'OFF' });
+    const { redis = {}, cluster, storage } = this.#place;
+    const client =
+      cluster === undefined ? new Redis({ ...redis, retryStrategy: () => 50 }) : new Cluster([...cluster]);
     this.#clients.push(client);
-    return redisStorage(client, { partitions: PARTITIONS });
+    // The test itself waits for no replica.
+    return redisStorage(client, { partitions: PARTITIONS, ...storage, waitReplicas: 0 });
   }
 
   /** A Recovery in the test's own process. */
@@ -83,11 +97,15 @@ export class World {
   /** A new worker process, ready. */
   async worker(options: WorkerOptions = {}): Promise<WorkerProcess> {
     const { port, hold, dieAfter, dieAtItem, handleSignals, listens, under, nodeArgs, ...recovery } = options;
-    const redis = { port: port ?? this.#port };
+    const { redis, cluster, storage } = this.#place ?? {};
+    const place = cluster === undefined ? { redis: { ...redis, ...(port && { port }) } } : { cluster };
     const traits = { hold, dieAfter, dieAtItem, handleSignals, listens, under, nodeArgs };
     const worker = new WorkerProcess({
       ...traits,
-      storage: this.#port === null ? { sqlite: this.#file } : { redis, partitions: PARTITIONS },
+      storage:
+        this.#place === null
+          ? { sqlite: this.#file }
+          : { ...place, options: { partitions: PARTITIONS, ...storage } },
       recovery: { namespace: this.namespace, ...recovery },
       journal: join(this.folder, 'journal'),
     });
@@ -97,7 +115,8 @@ export class World {
 
   /** What all workers have said, in order. */
   journal(match: Report = {}): Report[] {
-    const lines = readFileSync(join(this.folder, 'journal'), 'utf8').trim().split('\n');
+    const file = join(this.folder, 'journal');
+    const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
     const reports: Report[] = lines.map((line) => JSON.parse(line));
     return reports.filter((report) =>
       Object.entries(match).every(([field, value]) => report[field] === value),
@@ -157,8 +176,12 @@ export class World {
 export async function makeWorld(kind: Kind, server?: RedisServer): Promise<World> {
   if (kind === 'sqlite') return new World(null);
   shared ??= server === undefined ? startRedis() : null;
-  return new World((server ?? (await shared))?.port ?? null);
+  const port = (server ?? (await shared))?.port;
+  return new World(port === undefined ? {} : { redis: { port } });
 }
+
+/** Makes a world on servers that the caller has started. */
+export const makeWorldAt = (place: Place): World => new World(place);
 
 async function endWorlds(): Promise<void> {
   const ended = worlds;
@@ -168,6 +191,7 @@ async function endWorlds(): Promise<void> {
     for (const world of ended) {
       if (world.checked)
         expect(await violations(world.storage, world.partitions, world.observer)).toEqual([]);
+      if (world.checked && world.remembers) expect(journalViolations(world.journal())).toEqual([]);
     }
   } finally {
     for (const world of ended) await world.end();
