@@ -8,8 +8,10 @@ import { redisStorage } from '../../src/storage/redis.js';
 import { recordKey } from '../../src/storage/redis/keys.js';
 import { storageSuite } from '../../src/testing/index.js';
 import type { Law, StorageFaults, SuiteOpenOptions, SuiteStore } from '../../src/testing/index.js';
-import { redisCommand, startCluster, startRedis } from '../support/redis-server.js';
-import type { RedisCluster, RedisServer } from '../support/redis-server.js';
+import { startCluster } from '../support/redis-groups.js';
+import { redisCommand, startRedis } from '../support/redis-server.js';
+import type { RedisCluster } from '../support/redis-groups.js';
+import type { RedisServer } from '../support/redis-server.js';
 import { startProxy } from '../support/tcp-proxy.js';
 import type { TcpProxy } from '../support/tcp-proxy.js';
 

@@ -4,7 +4,8 @@ import RedisMock from 'ioredis-mock';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { redisStorage } from '../../src/storage/redis.js';
 import { PART, change, connect, create, disconnectAll, one, opens } from '../support/redis-batches.js';
-import { redisCommand, startCluster, startSentinel, waitFor } from '../support/redis-server.js';
+import { startCluster, startSentinel } from '../support/redis-groups.js';
+import { redisCommand, waitFor } from '../support/redis-server.js';
 
 afterAll(disconnectAll);
 

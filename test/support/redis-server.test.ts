@@ -1,6 +1,7 @@
 import { Cluster, Redis } from 'ioredis';
 import { expect, test } from 'vitest';
-import { startCluster, startRedis, startSentinel } from './redis-server.js';
+import { startCluster, startSentinel } from './redis-groups.js';
+import { startRedis } from './redis-server.js';
 import { startProxy } from './tcp-proxy.js';
 
 test('a server keeps its data over kill -9 and restart with an append-only file', async () => {

@@ -1,14 +1,14 @@
 /** Real Redis servers for tests: free loopback ports, data in temp folders, each stopped by its own pid. */
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 
-const HOST = '127.0.0.1';
+export const HOST = '127.0.0.1';
 const START_DEADLINE_MS = 15_000;
 
 /** Options of {@link startRedis}. */
@@ -42,27 +42,6 @@ export interface RedisServer {
   resume(): void;
 }
 
-/** Three masters that share all slots. */
-export interface RedisCluster {
-  readonly nodes: readonly RedisServer[];
-  /** What `new Cluster(...)` takes. */
-  readonly endpoints: readonly { readonly host: string; readonly port: number }[];
-  stop(): Promise<void>;
-}
-
-/** A master, a replica and one sentinel that watches them with a quorum of one. */
-export interface RedisSentinel {
-  readonly master: RedisServer;
-  readonly replica: RedisServer;
-  readonly sentinel: RedisServer;
-  /** What `new Redis({ sentinels, name })` takes. */
-  readonly options: {
-    readonly sentinels: { readonly host: string; readonly port: number }[];
-    readonly name: string;
-  };
-  stop(): Promise<void>;
-}
-
 function installed(): boolean {
   return spawnSync('redis-server', ['--version'], { stdio: 'ignore' }).status === 0;
 }
@@ -92,7 +71,7 @@ export function ensureRedisServer(): void {
 }
 
 /** A free loopback port below the range of outgoing connections, also 10,000 above, for a cluster's bus. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   for (;;) {
     const candidate = 10_000 + Math.floor(Math.random() * 12_000);
     if ((await bindable(candidate)) && (await bindable(candidate + 10_000))) return candidate;
@@ -178,7 +157,8 @@ export async function redisCommand(port: number, ...commands: readonly string[][
   }
 }
 
-async function startServer(
+/** Starts a server with just these arguments. */
+export async function startServer(
   port: number,
   dir: string,
   ownDir: boolean,
@@ -215,7 +195,7 @@ async function startServer(
   };
 }
 
-const tempFolder = (): string => mkdtempSync(join(tmpdir(), 'rekindle-redis-'));
+export const tempFolder = (): string => mkdtempSync(join(tmpdir(), 'rekindle-redis-'));
 
 /** Starts one server and resolves once it answers. */
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
@@ -226,68 +206,6 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   const place = ['--port', String(port), '--bind', HOST, '--dir', dir, '--save', ''];
   const args = [...place, ...persistence, ...(options.extra ?? [])];
   return startServer(port, dir, options.dir === undefined, args);
-}
-
-async function stopAll(servers: readonly RedisServer[]): Promise<void> {
-  await Promise.all(servers.map((server) => server.stop()));
-}
-
-/** Starts three masters, spreads the slots and waits until every node calls the cluster well (about 2 s). */
-export async function startCluster(): Promise<RedisCluster> {
-  const nodes: RedisServer[] = [];
-  for (let at = 0; at < 3; at += 1) {
-    const port = await freePort();
-    const bus = String(port + 10_000);
-    const flags = `--cluster-enabled yes --cluster-port ${bus} --cluster-node-timeout 1500`;
-    nodes.push(await startRedis({ port, extra: flags.split(' ') }));
-  }
-  const ranges = ['0 5460', '5461 10922', '10923 16383'];
-  const meetings = nodes.slice(1).map(({ port }) => ['CLUSTER', 'MEET', HOST, String(port)]);
-  for (const [at, { port }] of nodes.entries()) {
-    const slots = (ranges[at] ?? '').split(' ');
-    const epoch = ['CLUSTER', 'SET-CONFIG-EPOCH', String(at + 1)];
-    await redisCommand(port, ['CLUSTER', 'ADDSLOTSRANGE', ...slots], epoch);
-  }
-  // Only now: a node that knows another one takes no epoch any more.
-  await redisCommand(nodes[0]?.port ?? 0, ...meetings);
-  await waitFor('the cluster', async () => {
-    const infos = await Promise.all(nodes.map((node) => redisCommand(node.port, ['CLUSTER', 'INFO'])));
-    return infos.every(
-      ([info]) => String(info).includes('cluster_state:ok') && String(info).includes('cluster_known_nodes:3'),
-    );
-  });
-  const endpoints = nodes.map(({ host, port }) => ({ host, port }));
-  return { nodes, endpoints, stop: () => stopAll(nodes) };
-}
-
-/** Starts a master, a replica in sync with it and one sentinel (failover after about 1.2 s). */
-export async function startSentinel(): Promise<RedisSentinel> {
-  const quick = ['--repl-diskless-sync-delay', '0'];
-  const master = await startRedis({ extra: quick });
-  const replica = await startRedis({ extra: [...quick, '--replicaof', HOST, String(master.port)] });
-  await waitFor('the replica', async () => {
-    const [info] = await redisCommand(master.port, ['INFO', 'replication']);
-    return String(info).includes('state=online');
-  });
-  const name = 'mymaster';
-  const port = await freePort();
-  const dir = tempFolder();
-  const file = join(dir, 'sentinel.conf');
-  const settings = [
-    `bind ${HOST}\nport ${port}\ndir ${dir}`,
-    `sentinel monitor ${name} ${HOST} ${master.port} 1`,
-    `sentinel down-after-milliseconds ${name} 500`,
-    `sentinel failover-timeout ${name} 3000`,
-    `sentinel parallel-syncs ${name} 1\n`,
-  ];
-  writeFileSync(file, settings.join('\n'));
-  const sentinel = await startServer(port, dir, true, [file, '--sentinel']);
-  await waitFor('the sentinel', async () => {
-    const [known] = await redisCommand(port, ['SENTINEL', 'REPLICAS', name]);
-    return Array.isArray(known) && known.length === 1;
-  });
-  const options = { sentinels: [{ host: HOST, port }], name };
-  return { master, replica, sentinel, options, stop: () => stopAll([sentinel, replica, master]) };
 }
 
 /** Polls until `done` says so; throws after 15 s. */

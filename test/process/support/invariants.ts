@@ -87,17 +87,18 @@ async function counterViolations(
  */
 export function journalViolations(reports: readonly Report[]): string[] {
   const found: string[] = [];
-  const fences = new Map<unknown, number>();
-  const acknowledged = new Map<unknown, number>();
-  for (const { type, id, ...report } of reports) {
+  const fences = new Map<string, number>();
+  const acknowledged = new Map<string, number>();
+  for (const { type, ...report } of reports) {
+    const id = String(report['id']);
     const step = acknowledged.get(id) ?? 0;
     if (type === 'running') {
       const fence = Number(report['fence']);
       const last = fences.get(id) ?? 0;
       if (fence <= last) found.push(`${id}: fence ${fence} after ${last}`);
       fences.set(id, fence);
-      if (Number(report['resumedStep']) < step)
-        found.push(`${id}: resumed from ${report['resumedStep']}, ${step} was acknowledged`);
+      const from = Number(report['resumedStep']);
+      if (from < step) found.push(`${id}: resumed from ${from}, ${step} was acknowledged`);
     }
     // Of an attempt that has lost the task there is nothing to be acknowledged any more.
     if (type === 'acknowledged') {
