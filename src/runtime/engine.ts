@@ -93,7 +93,7 @@ export interface Engine {
 }
 
 /** How long a create or a claim stays valid, in ms: well within a lease, and long enough for one retry. */
-function admissionMs(engine: Engine): number {
+export function admissionMs(engine: Engine): number {
   return Math.ceil(Math.min(engine.settings.leaseMs / 2, 2 * engine.store.callDeadlineMs));
 }
 

@@ -10,13 +10,19 @@ import { RecordWriter, refusalError } from '../state/record-writer.js';
 import { fenceOf, makeToken } from '../state/token.js';
 import type { Batch, Fields, StoredRecord } from '../storage/storage.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
+import { within } from './deferred.js';
 import type { Engine } from './engine.js';
-import { assertOpen, notAfter } from './engine.js';
+import { admissionMs, assertOpen, notAfter } from './engine.js';
 import type { ProcessIdentity } from './identity.js';
 import type { LeaseHolder } from './lease-keeper.js';
 import { openNamespace } from './namespace.js';
 
 const TRIES = 20;
+
+function nameNotWritten(name: string): RecoveryError {
+  const message = `The storage did not take the new task name "${name}" in time. Try again later.`;
+  return new RecoveryError('STORAGE_UNAVAILABLE', message, { retryable: true });
+}
 
 export class Worker implements LeaseHolder {
   /** Unique name of this Recovery instance in this process. */
@@ -129,7 +135,8 @@ export class Worker implements LeaseHolder {
       this.#names.set(name, known);
       known.catch(() => this.#names.delete(name));
     }
-    await known;
+    // Our record is written for as long as it takes, and is waited for no longer than a create.
+    await within(this.#engine.clock, admissionMs(this.#engine), known, () => nameNotWritten(name));
   }
 
   #open(): Promise<RecordWriter> {

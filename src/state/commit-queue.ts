@@ -69,6 +69,8 @@ class Lane {
   /** Set in the pause after a failed call: nothing is sent then. */
   #cancelRetry: (() => void) | null = null;
   #retryMs = FIRST_RETRY_MS;
+  /** Why the last call failed; null once one has not. */
+  #failure: RecoveryError | null = null;
 
   constructor(store: Store, partition: string, idle: () => void) {
     this.#store = store;
@@ -135,7 +137,7 @@ class Lane {
         if (taken.length >= most || (characters > 0 && characters + source.size > MAX_CHARACTERS)) break;
         used += 1;
         if (source.abandoned) {
-          source.fail(notAnswered());
+          source.fail(this.#failure ?? notAnswered());
           continue;
         }
         taken.push(source);
@@ -153,6 +155,7 @@ class Lane {
       const batches = sources.map((source) => source.freeze());
       const reply = await this.#store.commit(this.#partition, batches);
       this.#retryMs = FIRST_RETRY_MS;
+      this.#failure = null;
       this.#settle(sources, reply);
     } catch (thrown) {
       this.#failed(sources, asError(thrown));
@@ -173,6 +176,7 @@ class Lane {
   /** Keeps what is of use for another try, after a pause. */
   #failed(sources: readonly BatchSource[], error: RecoveryError): void {
     log.queue('commit of %d batches to %s failed: %s', sources.length, this.#partition, error.code);
+    this.#failure = error;
     const again = error.retryable && !this.#closed ? sources.filter((source) => !source.abandoned) : [];
     for (const source of sources) {
       if (!again.includes(source)) source.fail(error);

@@ -1,5 +1,5 @@
 /** What must hold of a namespace's records at any time, whatever was done to its workers. */
-import type { Recovery, Storage, TaskStatus } from '../../../src/index.js';
+import type { EventPage, Recovery, Storage, TaskStatus } from '../../../src/index.js';
 import { counterFields } from '../../../src/state/failures.js';
 import { indexes, keys } from '../../../src/state/keys.js';
 import { TASK_STATUSES } from '../../../src/domain/task.js';
@@ -15,8 +15,12 @@ export async function storedEvents(
 ): Promise<Record<string, string>[]> {
   const events: Record<string, string>[] = [];
   for (const partition of partitions) {
-    const page = await storage.events(partition, { after: null, limit: LIMIT });
-    events.push(...page.events.map(({ fields }) => Object.fromEntries(fields)));
+    for (let after: string | null = null, more = true; more;) {
+      const page: EventPage = await storage.events(partition, { after, limit: LIMIT });
+      events.push(...page.events.map(({ fields }) => Object.fromEntries(fields)));
+      after = page.events.at(-1)?.cursor ?? null;
+      more = page.events.length === LIMIT;
+    }
   }
   return events;
 }
