@@ -44,6 +44,13 @@ function asError(thrown: unknown): RecoveryError {
   });
 }
 
+/** It was sent for as long as somebody waited for it. `why`: what the storage said last. */
+function gaveUp(why: RecoveryError | null): RecoveryError {
+  if (why === null) return notAnswered();
+  const details = { ...why.details, outcome: 'unknown' };
+  return new RecoveryError(why.code, why.message, { retryable: true, cause: why, details });
+}
+
 function notAnswered(): RecoveryError {
   return new RecoveryError('STORAGE_UNAVAILABLE', 'The storage did not answer in time. Try again later.', {
     retryable: true,
@@ -137,7 +144,7 @@ class Lane {
         if (taken.length >= most || (characters > 0 && characters + source.size > MAX_CHARACTERS)) break;
         used += 1;
         if (source.abandoned) {
-          source.fail(this.#failure ?? notAnswered());
+          source.fail(gaveUp(this.#failure));
           continue;
         }
         taken.push(source);

@@ -1,4 +1,4 @@
-/** Clocks of workers that are wrong, or jump: who has a lease, and until when, is told by the storage's clock alone. */
+/** Clocks of workers that are wrong, jump or stand still: who has a lease, and until when, the storage's clock says alone. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -100,4 +100,23 @@ test('slow but alive, over many leases: never taken', { timeout: 120_000 }, asyn
   expect(await slow.heard({ type: 'result', id: ID })).toMatchObject({ value: 'alive' });
   expect(await world.task(ID)).toMatchObject({ status: 'completed', attempt: 1, fence });
   for (const other of others) expect(other.all({ type: 'running' })).toEqual([]);
+});
+
+test('an event loop that is blocked for longer than the lease: taken, and the late write is refused', async () => {
+  const world = await makeWorld('redis');
+  const blocked = await world.worker({ leaseMs, sweepIntervalMs: 50 });
+  await blocked.call('startup');
+  await blocked.call('start', 'gate', { id: ID });
+  expect(await blocked.order(ID, { do: 'checkpoint', name: 'kept' })).toBe('done');
+  const other = await world.worker({ leaseMs, sweepIntervalMs: 20 });
+  await other.call('startup');
+  const late = blocked.order(ID, { do: 'block', ms: 3 * leaseMs, name: 'late' });
+  expect(await other.heard({ type: 'running', id: ID })).toMatchObject({ attempt: 2, resumedFrom: 'kept' });
+  // By the storage, or by itself when its timers are quicker.
+  expect(['LEASE_LOST', 'LEASE_UNCERTAIN']).toContain(await late);
+  await blocked.heard({ type: 'event', event: 'alert', kind: 'event_loop_blocked' });
+  await other.order(ID, { do: 'return', value: 'other' });
+  await other.heard({ type: 'event', event: 'task_completed', id: ID });
+  expect(await world.checkpointNames(ID)).toEqual(['kept']);
+  expect(await world.task(ID)).toMatchObject({ status: 'completed', attempt: 2 });
 });

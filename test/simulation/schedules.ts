@@ -6,6 +6,10 @@ import type { Fault, FaultKind } from './sim-storage.js';
 import { simulate } from './world.js';
 import type { Scenario } from './world.js';
 
+// A pass of `npm run chaos` has one seed for all.
+const seed = process.env['REKINDLE_SEED'];
+if (seed !== undefined) fc.configureGlobal({ seed: Number(seed) });
+
 /** Times for a fault of a kind, in ms: around the deadline of a call (150), the lease (600) and beyond. */
 const TIMES: Readonly<Record<FaultKind, readonly number[]>> = {
   'crash-before': [0, 40, 700, 2_500],
