@@ -26,7 +26,7 @@ interface Doc {
   deadAtMs: number;
 }
 
-export const ENDED: ReadonlySet<string> = new Set(['failed', 'dead_letter', 'completed']);
+const ENDED: ReadonlySet<string> = new Set(['failed', 'dead_letter', 'completed']);
 
 export class Model {
   readonly docs: Map<string, Doc> = new Map();
