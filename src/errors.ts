@@ -89,10 +89,23 @@ export function isRecoveryError(error: unknown, code?: RecoveryErrorCode): error
   }
 }
 
+/** An error, also one of another realm, or a plain object that has a message as one has. */
+export function isErrorLike(thrown: unknown): thrown is { readonly message: unknown } {
+  try {
+    if (thrown instanceof Error) return true;
+    return (
+      typeof thrown === 'object' && thrown !== null && typeof Reflect.get(thrown, 'message') === 'string'
+    );
+  } catch {
+    // A proxy that was revoked.
+    return false;
+  }
+}
+
 /** The text of anything that was thrown: messages that are objects, and getters that throw, do get thrown. */
 export function messageOf(thrown: unknown): string {
   try {
-    return String(thrown instanceof Error ? thrown.message : thrown);
+    return String(isErrorLike(thrown) ? thrown.message : thrown);
   } catch {
     return 'a value that cannot be turned into text';
   }

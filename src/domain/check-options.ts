@@ -68,19 +68,38 @@ export function checkOptions(
   required: readonly string[],
 ): void {
   const problems: string[] = [];
+  const unknown: string[] = [];
   if (!isObject(given)) problems.push('the options must be an object');
   const options = isObject(given) ? given : {};
   for (const [name, value] of Object.entries(options)) {
     const check = Object.hasOwn(checks, name) ? checks[name] : undefined;
-    if (check === undefined)
-      problems.push(`"${name}" is no option (known: ${Object.keys(checks).join(', ')})`);
+    if (check === undefined) unknown.push(`"${name}"`);
     else if (value !== undefined) {
       const problem = check(value);
       if (problem !== null) problems.push(`"${name}" ${problem}`);
     }
   }
+  if (unknown.length > 0) {
+    const what = unknown.length === 1 ? 'is no option' : 'are no options';
+    problems.push(`${unknown.join(', ')} ${what} (known: ${Object.keys(checks).join(', ')})`);
+  }
   for (const name of required) {
     if (options[name] === undefined) problems.push(`"${name}" is required`);
   }
   if (problems.length > 0) throw new RecoveryError('INVALID_OPTION', `${where}: ${problems.join('; ')}.`);
+}
+
+/**
+ * As {@link checkOptions}, for what chooses among things to act on: a part that is there and `undefined` is a mistake of
+ * whoever looked it up, and would choose everything.
+ * @throws `INVALID_OPTION`
+ */
+export function checkFilter(where: string, given: unknown, checks: OptionChecks): void {
+  checkOptions(where, given, checks, []);
+  const [missing] = Object.entries(given ?? {}).find(([, value]) => value === undefined) ?? [];
+  if (missing === undefined) return;
+  throw new RecoveryError(
+    'INVALID_OPTION',
+    `${where}: "${missing}" is undefined. Leave it out to choose among all; found nothing to choose by, don't call.`,
+  );
 }

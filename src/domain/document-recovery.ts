@@ -135,21 +135,21 @@ export function documentSettingsOf(where: string, given: DocumentRecoveryConfig)
 
 /** Which failures to redrive. */
 export interface RedriveFilter {
-  readonly fingerprint?: string | undefined;
-  readonly category?: string | undefined;
+  readonly fingerprint?: string;
+  readonly category?: string;
   /**
    * Only documents whose task's code has another version here than the one they failed under, and than this one: a
    * redrive that waits for the deploy.
    */
-  readonly afterVersion?: string | undefined;
+  readonly afterVersion?: string;
 }
 
 /** What a run is to try. Without a redrive filter or ids: what is due. */
 export interface DocumentFilter extends RedriveFilter {
   /** Only documents of these tasks. */
-  readonly names?: readonly string[] | undefined;
+  readonly names?: readonly string[];
   /** These documents, due or not, dead letters too. */
-  readonly taskIds?: readonly string[] | undefined;
+  readonly taskIds?: readonly string[];
 }
 
 const REDRIVE_CHECKS: OptionChecks = {

@@ -1,6 +1,6 @@
 /** Recovery of failed documents: on demand, or by itself, at once and then periodically. */
 import { kindOf, messageOf } from '../errors.js';
-import { checkOptions } from '../domain/check-options.js';
+import { checkFilter } from '../domain/check-options.js';
 import { DOCUMENT_FILTER_CHECKS } from '../domain/document-recovery.js';
 import type {
   DocumentFilter,
@@ -102,7 +102,7 @@ export class DocumentRecoveryManager {
    * const { succeeded } = await recovery.documents.recover({ fingerprint: group.fingerprint });
    */
   readonly recover = async (filter: DocumentFilter = {}): Promise<DocumentRecoveryReport> => {
-    checkOptions('documents.recover', filter, DOCUMENT_FILTER_CHECKS, []);
+    checkFilter('documents.recover', filter, DOCUMENT_FILTER_CHECKS);
     const { report, counts } = await this.run(filter);
     const {
       discovered: found,

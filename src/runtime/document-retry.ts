@@ -1,5 +1,6 @@
 /** One attempt at a failed document: a claim of its task, followed to its end, with a limit on its time. */
 import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
+import type { StoredError } from '../domain/task.js';
 import { requeueBatch } from '../state/endings.js';
 import type { Head } from '../state/head.js';
 import { claim } from './claims.js';
@@ -117,4 +118,14 @@ function timedOut(taskId: string, timeoutMs: number): RecoveryError {
     `The retry of "${taskId}" took over ${timeoutMs} ms. Give it more time with attemptTimeoutMs, or make it shorter.`,
     { details: { taskId, limit: 'attemptTimeoutMs', timeoutMs } },
   );
+}
+
+/** Characters of an error that stand in the reason for a dead letter. */
+const LONGEST_REASON = 500;
+
+/** Why a document is given up. */
+export function givenUp(retries: number, error: StoredError | null): string {
+  const last =
+    error === null ? '' : ` ${error.name}: ${error.message}`.slice(0, LONGEST_REASON).toWellFormed();
+  return `The document failed again after ${retries} retries.${last}`;
 }

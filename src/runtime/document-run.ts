@@ -15,7 +15,7 @@ import type { Head } from '../state/head.js';
 import { removeBatch } from '../state/removal.js';
 import type { RangeQuery } from '../storage/storage.js';
 import { applied, endUnowned, stampFor } from './commits.js';
-import { retryDocument } from './document-retry.js';
+import { givenUp, retryDocument } from './document-retry.js';
 import type { Engine, Handler } from './engine.js';
 import { forgetValues } from './document-values.js';
 import { readHeads } from './orphans.js';
@@ -142,7 +142,7 @@ export class DocumentRun {
           const { taskId, name, status, crashes } = task;
           const retries = failed?.failure.retryCount ?? 0;
           if (status !== 'failed' || retries < settings.maxRetries || !this.#isOurs(head)) return;
-          const reason = `The document failed again after ${retries} retries.`;
+          const reason = givenUp(retries, task.error);
           if (!(await endUnowned(engine, head, 'dead_letter', crashes, reason))) return;
           this.#report.add({ taskId, name, decision: 'dead_letter', reason, outcome: 'dead_letter' });
         },

@@ -34,7 +34,7 @@ export function failureOf(
   const { known } = failed;
   if (handler.document === null && known === null) return null;
   // One that was reported by hand keeps the name that it was given.
-  const document = handler.document === null ? null : documentOf(handler, args, failed.taskId);
+  const document = handler.document === null ? null : documentOf(engine, handler, args, failed.taskId);
   return failureFrom(engine, failed, { document, version: handler.version });
 }
 
@@ -112,10 +112,17 @@ function label(text: string): string {
 }
 
 /** What it is called; its id when nobody can say. */
-function documentOf(handler: Handler, args: readonly unknown[] | null, taskId: string): FailedDocument {
+function documentOf(
+  engine: Engine,
+  handler: Handler,
+  args: readonly unknown[] | null,
+  taskId: string,
+): FailedDocument {
   const given = handler.document?.(args ?? []);
+  const path = answerOf(`document() of ${handler.name}`, given?.path);
+  if (path === null) engine.emitter.alert('document_unnamed', { task_id: taskId, name: handler.name });
   return {
-    path: answerOf(`document() of ${handler.name}`, given?.path) ?? taskId,
+    path: path ?? taskId,
     query: answerOf(`query() of ${handler.name}`, given?.query),
   };
 }

@@ -43,7 +43,7 @@ export type Bounds = Readonly<Record<keyof Limits, number>>;
 
 /** Options of `createRecovery`. */
 export interface RecoveryOptions {
-  /** Where everything durable goes. */
+  /** Where everything durable goes. `shutdown` closes it: one that opened a file itself is of no use to others then. */
   readonly storage: Storage;
   /** Keeps several applications in one storage apart. Default `rekindle`. */
   readonly namespace?: string | undefined;

@@ -1,6 +1,6 @@
 /** Recovery on demand, at start and periodically: the five phases, and what a caller sees of them. */
 import { isRecoveryError, kindOf, messageOf, RecoveryError } from '../errors.js';
-import { checkOptions, isText, listOf, number, oneOf } from '../domain/check-options.js';
+import { checkFilter, checkOptions, isText, listOf, number, oneOf } from '../domain/check-options.js';
 import { DOCUMENT_FILTER_CHECKS, isRedrive } from '../domain/document-recovery.js';
 import type { RedriveFilter } from '../domain/document-recovery.js';
 import type { Plan } from '../domain/task.js';
@@ -125,7 +125,7 @@ export class Runs {
   };
 
   readonly recover = async (filter: RecoverFilter = {}): Promise<RecoveryRun> => {
-    checkOptions('recover', filter, DOCUMENT_FILTER_CHECKS, []);
+    checkFilter('recover', filter, DOCUMENT_FILTER_CHECKS);
     assertOpen(this.#engine);
     await this.#engine.worker.open();
     const { taskIds, names, ...redrive } = filter;

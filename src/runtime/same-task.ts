@@ -17,7 +17,7 @@ export function assertSameName(taskId: string, stored: string, given: string): v
   if (stored === given) return;
   throw new RecoveryError(
     'INPUT_MISMATCH',
-    `The id "${taskId}" belongs to a task of "${stored}", not "${given}".`,
+    `The id "${taskId}" belongs to a task of "${stored}", not "${given}". Ids are shared by all tasks of a namespace: put the name in front.`,
     {
       details: { taskId },
     },

@@ -1,6 +1,6 @@
 /** Errors about one task, and how a task's own error is kept. */
 import type { StoredError, TaskRecord } from '../domain/task.js';
-import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
+import { isErrorLike, isRecoveryError, messageOf, RecoveryError } from '../errors.js';
 
 const LONGEST_NAME = 256;
 
@@ -9,16 +9,7 @@ export function textOf(value: unknown): string {
   return messageOf(value).toWellFormed();
 }
 
-function isError(thrown: unknown): thrown is Error {
-  try {
-    return thrown instanceof Error;
-  } catch {
-    // A proxy that was revoked.
-    return false;
-  }
-}
-
-function part(error: Error, name: 'name' | 'code'): string | null {
+function part(error: object, name: 'name' | 'code'): string | null {
   try {
     const value: unknown = Reflect.get(error, name);
     return value === undefined || value === null ? null : textOf(textOf(value).slice(0, LONGEST_NAME));
@@ -36,7 +27,7 @@ export interface ErrorPolicy {
 
 /** What is kept of anything that was thrown: name, code and a message cut to size. Never arguments or a stack. */
 export function storedErrorOf(thrown: unknown, { limits: { errorBytes }, redact }: ErrorPolicy): StoredError {
-  const [name, code] = isError(thrown)
+  const [name, code] = isErrorLike(thrown)
     ? [part(thrown, 'name') ?? 'Error', part(thrown, 'code')]
     : [typeof thrown, null];
   const message = textOf(thrown);

@@ -13,7 +13,7 @@ export type FastCheckModule = Omit<typeof FastCheck, 'default'>;
 
 /** Options of `crashSchedule`. */
 export interface CrashScheduleOptions {
-  /** How many places there are to break a run at: `writes` and `effects` of an exploration's report, together. */
+  /** How many places there are to break a run at: `places` of an exploration's report. */
   readonly places: number;
   /** How many processes in a row fall at most, 1 to 3. Default 1. */
   readonly depth?: number;

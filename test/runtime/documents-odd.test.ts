@@ -153,3 +153,48 @@ it('reasons that no failure has any more are forgotten, and others are not', asy
   await failed(proc, '/b');
   expect(await proc.recovery.failures.groups()).toHaveLength(1);
 });
+
+it('a filter whose value was not found chooses nothing, rather than everything', async () => {
+  const proc = reader(world);
+  await failed(proc, '/a');
+  leap(world, DUE_MS);
+  const { recovery } = proc;
+  for (const name of ['fingerprint', 'category', 'afterVersion', 'names', 'taskIds']) {
+    const filter = { [name]: undefined };
+    for (const asked of [recovery.documents.recover(filter), recovery.recover(filter)])
+      expect(await rejectionOf(asked)).toMatchObject({ code: 'INVALID_OPTION' });
+  }
+  expect(proc.tried).toEqual([]);
+});
+
+it('a dead letter says what its last error was', async () => {
+  const proc = reader(world, { documents: { maxRetries: 0 } });
+  await failed(proc, '/a');
+  await proc.recovery.documents.recover();
+  const { tasks } = await proc.recovery.tasks.deadLetters();
+  expect(tasks[0]?.error?.message).toBe('The document failed again after 0 retries. TypeError: broken');
+});
+
+it('a document that nobody can name is filed under its task, and told of', async () => {
+  const { recovery, heard } = world.proc();
+  const task = recovery.withRecovery(
+    () => {
+      throw { name: 'PlainError', message: 'plain', code: 'E_PLAIN' };
+    },
+    {
+      name: 'n',
+      taskId: () => 't',
+      document: () => {
+        throw new Error('no name');
+      },
+    },
+  );
+  await rejectionOf(task());
+  expect(await recovery.failures.get('t')).toMatchObject({
+    documentPath: 't',
+    errorName: 'PlainError',
+    errorMessage: 'plain',
+    errorCode: 'E_PLAIN',
+  });
+  expect(heard.map(({ details }) => details['kind'])).toContain('document_unnamed');
+});

@@ -70,6 +70,8 @@ export interface ExplorationReport {
   readonly writes: readonly string[];
   /** Its effects on the outside. */
   readonly effects: readonly string[];
+  /** How many places there are to break a run at: writes, effects and calls. */
+  readonly places: number;
   /** Runs in all, the undisturbed ones included. */
   readonly runs: number;
   /** Whether every place was tried with every fault. */

@@ -41,6 +41,7 @@ export class Explorer<I> {
     return {
       writes: all.filter((words) => !/^(?:effect|call) /.test(words)),
       effects: this.#normal.effectWords,
+      places: all.length,
       runs: this.#runs,
       exhaustive: this.#notes.length === 0,
       notes: this.#notes,

@@ -1,5 +1,5 @@
 /** One process of a trial: a Recovery of its own, the consumer's tasks defined anew, and one call. */
-import { isRecoveryError } from '../../errors.js';
+import { isRecoveryError, RecoveryError } from '../../errors.js';
 import { recoveryOf } from '../../runtime/create-recovery.js';
 import type { Recovery } from '../../runtime/create-recovery.js';
 import type { ProcessTable } from '../../runtime/identity.js';
@@ -170,6 +170,7 @@ export class Incarnation<I> implements Caller {
   async #run(again: (() => Promise<CallEnd | null>) | null): Promise<CallEnd> {
     try {
       const call = this.#around.define(this.#guarded(), this.#world());
+      if (typeof call !== 'function') throw notATask(call);
       if (again !== null) {
         await this.recovery.runStartupRecovery();
         const known = await again();
@@ -272,6 +273,11 @@ function namedItems(fn: unknown, about: string, note: (key: string, what: string
     note(context.idempotencyKey, `key(item "${context.key}") ${about}`);
     return Reflect.apply(fn, undefined, [item, context]);
   };
+}
+
+function notATask(value: unknown): RecoveryError {
+  const what = value instanceof Promise ? 'a promise' : typeof value;
+  return new RecoveryError('INVALID_OPTION', `"define" must return the task to call, not ${what}.`);
 }
 
 /** An error in a line. */
