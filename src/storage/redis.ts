@@ -6,6 +6,7 @@
  * any options of the client are fine.
  */
 import { RecoveryError } from '../errors.js';
+import { log } from '../log.js';
 import { checkBatch, checkKnown } from './check.js';
 import { runScript, runScriptAndWait, withDeadline } from './redis/client.js';
 import type { RedisArgument, RedisClient, RedisNode, RedisPipeline } from './redis/client.js';
@@ -237,6 +238,7 @@ export function redisStorage(client: RedisClient, options: RedisStorageOptions =
   checkKnown('redisStorage', options, ['partitions', 'waitReplicas', 'callDeadlineMs', 'maxEvents']);
   const settings = settingsOf(client, options);
   const calls = new RedisCalls(client, settings);
+  log.storage('redis with %d partitions, waits for %d replicas', settings.partitions, settings.waitReplicas);
   return {
     name: 'redis',
     partitions: settings.partitions,
