@@ -1,5 +1,7 @@
 /** A clock in the hands of a test. */
 import type { Clock } from '../clock.js';
+import { RecoveryError } from '../errors.js';
+import { drained, nextTurn } from './real-turns.js';
 
 interface Timer {
   readonly dueMs: number;
@@ -9,9 +11,7 @@ interface Timer {
 /** Lets everything run that needs no time to pass. */
 export async function settled(): Promise<void> {
   for (let turn = 0; turn < 3; turn += 1) {
-    await new Promise<void>((resolve) => {
-      setImmediate(resolve);
-    });
+    await drained();
   }
 }
 
@@ -60,11 +60,12 @@ export class ManualClock implements Clock {
 
   /** Runs `fn` after the real event loop has turned once: that needs no time to pass. */
   defer(fn: () => void): void {
-    setImmediate(fn);
+    nextTurn(fn);
   }
 
-  /** Lets `ms` pass; every timer fires when it is due, and all that follows without a wait of its own has run. */
+  /** Lets `ms` pass, from 0 on; every timer fires when it is due, and all that follows without a wait of its own has run. */
   async advance(ms: number): Promise<void> {
+    assertTime(ms);
     const endMs = this.#monotonicMs + ms;
     await this.#fireUntil(endMs);
     this.#monotonicMs = Math.max(this.#monotonicMs, endMs);
@@ -73,6 +74,7 @@ export class ManualClock implements Clock {
 
   /** Lets `ms` pass as for a process that is frozen meanwhile: what was due fires late, at the end. */
   async freeze(ms: number): Promise<void> {
+    assertTime(ms);
     await settled();
     this.#monotonicMs += ms;
     await this.#fireUntil(this.#monotonicMs);
@@ -100,4 +102,12 @@ export class ManualClock implements Clock {
     }
     return first;
   }
+}
+
+function assertTime(ms: number): void {
+  if (Number.isFinite(ms) && ms >= 0) return;
+  throw new RecoveryError(
+    'INVALID_OPTION',
+    `ManualClock: time passes by a number of ms from 0 on, not ${ms}.`,
+  );
 }

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../clock.js';
 import type { RandomSource } from '../random.js';
+import { drained } from './real-turns.js';
 
 /** A small seeded generator (mulberry32): numbers from 0 up to, not including, 1. */
 export function seededFractions(seed: number): () => number {
@@ -86,13 +87,6 @@ export class VirtualTime {
     event.run();
     await drained();
   }
-}
-
-/** Resolves once no microtask is left. */
-export function drained(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }
 
 interface Held {

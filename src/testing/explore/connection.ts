@@ -9,7 +9,7 @@ export interface Caller {
   readonly label: string;
   readonly clock: ProcessClock;
   /** Counts a place to break the run at; says what is to happen there. */
-  point(words: string): CrashFault | null;
+  point(words: string, isWrite: boolean): CrashFault | null;
   /** What is to happen there happens. */
   fall(fault: CrashFault): void;
   answered(words: string, refused: string | null): void;
@@ -44,7 +44,8 @@ export function send<T>(
 ): Promise<T> {
   const { clock } = caller;
   if (clock.state === 'dead') return new Promise(() => {});
-  const fault = words === null ? null : caller.point(words);
+  // What goes far is for somebody else than the storage.
+  const fault = words === null ? null : caller.point(words, hopMs === HOP_MS);
   return new Promise((resolve, reject) => {
     const answer = (deliver: () => void): void => {
       carry({ from: caller, way: 'back', words, hopMs }, () => clock.enter('reply', deliver));
@@ -78,8 +79,7 @@ export function connected(inner: Storage, carry: Carry, caller: Caller): Storage
     read: (partition, keys, fields) => quietly(() => inner.read(partition, keys, fields)),
     async commit(partition, batches): Promise<CommitReply> {
       const each = batches.map(wordsOf);
-      const made = batches.find((batch) => isStart(batch));
-      if (made !== undefined) caller.began(taskIdOf(made) ?? '');
+      for (const made of batches.filter((batch) => isStart(batch))) caller.began(taskIdOf(made) ?? '');
       const known = each.filter((words) => words !== null);
       const words = known.length === 0 ? null : known.join(' + ');
       const reply = await send(carry, caller, words, () => inner.commit(partition, batches));

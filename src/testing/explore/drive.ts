@@ -1,6 +1,6 @@
 /** Lets a simulated world go on, one event at a time, until something has come about; gives up when nothing moves. */
 import { RecoveryError } from '../../errors.js';
-import { drained } from '../virtual-clock.js';
+import { drained, realMoment, realNowMs } from '../real-turns.js';
 import type { VirtualTime } from '../virtual-clock.js';
 
 /** Messages that somebody else than virtual time delivers; they go before it. */
@@ -32,16 +32,10 @@ function busyOutside(): number {
   return process.getActiveResourcesInfo().filter((kind) => kind !== 'Immediate').length;
 }
 
-function realTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, 1);
-  });
-}
-
 export class Drive {
   readonly #world: Driven;
   readonly #atRest = busyOutside();
-  #progress = { realMs: performance.now(), virtualMs: 0 };
+  #progress = { realMs: realNowMs(), virtualMs: 0 };
   #steps = 0;
 
   constructor(world: Driven) {
@@ -56,7 +50,7 @@ export class Drive {
         await drained();
         if (done()) return;
       }
-      if (!this.#busy && this.#waitsOutside()) await realTurn();
+      if (!this.#busy && this.#waitsOutside()) await realMoment();
       else await this.#step();
       this.#assertMoving();
     }
@@ -64,11 +58,15 @@ export class Drive {
 
   /** Until no message is on its way any more, and no user code waits. */
   async settle(): Promise<void> {
-    while (this.#busy) await this.#step();
+    this.progressed();
+    while (this.#busy) {
+      await this.#step();
+      this.#assertMoving();
+    }
   }
 
   progressed(): void {
-    this.#progress = { realMs: performance.now(), virtualMs: this.#world.time.nowMs };
+    this.#progress = { realMs: realNowMs(), virtualMs: this.#world.time.nowMs };
   }
 
   get #busy(): boolean {
@@ -79,7 +77,7 @@ export class Drive {
   /** Whether user code seems to be at real work, which gets some real time before virtual time goes on. */
   #waitsOutside(): boolean {
     if (this.#world.time.nextMs === null) return true;
-    return busyOutside() > this.#atRest && performance.now() - this.#progress.realMs < PATIENCE_MS;
+    return busyOutside() > this.#atRest && realNowMs() - this.#progress.realMs < PATIENCE_MS;
   }
 
   async #step(): Promise<void> {
@@ -92,7 +90,7 @@ export class Drive {
   #assertMoving(): void {
     const { time, stallMs, timeline } = this.#world;
     const { realMs, virtualMs } = this.#progress;
-    const still = performance.now() - realMs > stallMs;
+    const still = realNowMs() - realMs > stallMs;
     const quiet = time.nextMs === null || time.nowMs - virtualMs > QUIET_STALL_MS;
     if (this.#steps >= MOST_STEPS) {
       throw new RecoveryError(

@@ -3,7 +3,7 @@
  * what an undisturbed run comes to.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { RecoveryError } from '../../errors.js';
+import { messageOf, RecoveryError } from '../../errors.js';
 import {
   checkOptions,
   isBoolean,
@@ -147,6 +147,7 @@ async function exploreOne<I>(
   seed: number,
   path: readonly PlannedFault[],
 ): Promise<ExplorationReport> {
+  assertPlain(input);
   const { define, recovery = {}, stallMs = 5_000 } = options;
   const first: Subject<I> = { define, input, options: recovery, stallMs, ...NOTHING_KNOWN };
   const once = await new Trial(first, []).run();
@@ -167,6 +168,7 @@ async function exploreOne<I>(
       sameResult: sameResult && same.result,
       sameEffects: sameEffects && (same.effects || 'count'),
       invariant: options.invariant ?? null,
+      ownId: rootId !== null,
     },
     faults: options.faults ?? CRASH_FAULTS,
     depth: options.depth ?? 1,
@@ -180,6 +182,19 @@ async function exploreOne<I>(
   if (path.length > 0) await explorer.replay(path);
   else await explorer.all();
   return explorer.report();
+}
+
+/** Each call gets a copy of its own. */
+function assertPlain(input: unknown): void {
+  try {
+    structuredClone(input);
+  } catch (cause) {
+    throw new RecoveryError(
+      'INVALID_OPTION',
+      `exploreCrashes: "input" must be plain data, since each call gets a copy: ${messageOf(cause)}`,
+      { cause },
+    );
+  }
 }
 
 function fickle(what: string, so: string): string {

@@ -17,6 +17,12 @@ interface Exploration {
   readonly seed: number;
 }
 
+/** Runs from which others go on: their faults so far, and the places of the process that came last. */
+interface Level {
+  readonly faults: readonly PlannedFault[];
+  readonly places: number;
+}
+
 export class Explorer<I> {
   readonly #subject: Subject<I>;
   readonly #normal: TrialResult;
@@ -39,7 +45,7 @@ export class Explorer<I> {
   report(): ExplorationReport {
     const all = this.#normal.points[0] ?? [];
     return {
-      writes: all.filter((words) => !/^(?:effect|call) /.test(words)),
+      writes: this.#normal.writes,
       effects: this.#normal.effectWords,
       places: all.length,
       runs: this.#runs,
@@ -52,13 +58,10 @@ export class Explorer<I> {
   /** Tries all places, those of the first process at first. */
   async all(): Promise<void> {
     await this.#judge(this.#normal, []);
-    let level: { readonly faults: readonly PlannedFault[]; readonly places: number }[] = [
-      { faults: [], places: this.#normal.points[0]?.length ?? 0 },
-    ];
+    let level: Level[] = [{ faults: [], places: this.#normal.points[0]?.length ?? 0 }];
     for (let depth = 1; depth <= this.#what.depth; depth += 1) {
-      const plans = level.flatMap(({ faults, places }) => this.#next(faults, places));
-      const next: typeof level = [];
-      for (const faults of this.#sample(plans)) {
+      const next: Level[] = [];
+      for (const faults of this.#sample(level, depth)) {
         const result = await this.one(faults);
         next.push({ faults, places: result.points[faults.length]?.length ?? 0 });
       }
@@ -84,22 +87,39 @@ export class Explorer<I> {
     return result;
   }
 
-  #next(faults: readonly PlannedFault[], places: number): PlannedFault[][] {
-    return Array.from({ length: places }, (_, at) => at + 1).flatMap((at) =>
-      this.#what.faults.map((fault) => [...faults, { at, fault }]),
-    );
+  /** The runs that go on from a level: all, or as many as it may have, drawn by the seed, in order. */
+  #sample(level: readonly Level[], depth: number): PlannedFault[][] {
+    const { faults: kinds, maxRuns, seed } = this.#what;
+    const all = level.reduce((sum, { places }) => sum + places * kinds.length, 0);
+    // What is left is shared by the levels that are still to come.
+    const left = Math.floor(Math.max(0, maxRuns + 2 - this.#runs) / (this.#what.depth - depth + 1));
+    const kept = all <= left ? null : this.#drawn(all, left);
+    if (kept !== null)
+      this.note(
+        `${all} runs would be needed at depth ${depth}, ${left} were made (maxRuns), drawn with seed ${seed}.`,
+      );
+    const plans: PlannedFault[][] = [];
+    let number = 0;
+    for (const { faults, places } of level) {
+      for (let at = 1; at <= places; at += 1) {
+        for (const fault of kinds) {
+          if (kept === null || kept.has(number)) plans.push([...faults, { at, fault }]);
+          number += 1;
+        }
+      }
+    }
+    return plans;
   }
 
-  /** As many as there may be runs still, drawn by the seed, in order. */
-  #sample(plans: PlannedFault[][]): PlannedFault[][] {
-    const left = Math.max(0, this.#what.maxRuns + 2 - this.#runs);
-    if (plans.length <= left) return plans;
-    this.note(
-      `${plans.length} runs would be needed, ${left} were made (maxRuns), drawn with seed ${this.#what.seed}.`,
-    );
-    const drawn = plans.map((plan, at) => ({ plan, at, key: this.#fraction() }));
-    const kept = drawn.toSorted((a, b) => a.key - b.key).slice(0, left);
-    return kept.toSorted((a, b) => a.at - b.at).map(({ plan }) => plan);
+  /** So many different numbers under another one. */
+  #drawn(under: number, count: number): Set<number> {
+    const drawn = new Set<number>();
+    // Floyd's way: each number is as likely, and no list of all of them is made.
+    for (let last = under - count; last < under; last += 1) {
+      const number = Math.floor(this.#fraction() * (last + 1));
+      drawn.add(drawn.has(number) ? last : number);
+    }
+    return drawn;
   }
 
   async #judge(result: TrialResult, faults: readonly PlannedFault[]): Promise<void> {

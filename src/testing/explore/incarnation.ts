@@ -82,6 +82,8 @@ export interface Surroundings<I> {
 /** Nothing can be proven: death shows by the lease alone. */
 const NO_PROOF: ProcessTable = { readText: () => null, readLink: () => null, signal0: () => 'exists' };
 
+const POLL_MS = 1_000;
+
 /** Calls on a context that a dead process must never hear of again. */
 const WAITED_FOR: ReadonlySet<string | symbol> = new Set([
   'updateProgress',
@@ -96,6 +98,8 @@ export class Incarnation<I> implements Caller {
   readonly recovery: Recovery;
   /** The places of this incarnation, in words. */
   readonly points: string[] = [];
+  /** Those that are durable writes. */
+  readonly writes: string[] = [];
   /** Set once it has crashed or frozen. */
   fallen: CrashFault | null = null;
   /** Set once its call has ended. */
@@ -133,8 +137,9 @@ export class Incarnation<I> implements Caller {
     });
   }
 
-  point(words: string): CrashFault | null {
+  point(words: string, isWrite: boolean): CrashFault | null {
     this.points.push(words);
+    if (isWrite) this.writes.push(words);
     this.#around.progressed();
     const here = this.#fault !== null && this.#fault.at === this.points.length && this.fallen === null;
     this.#around.tell(this.label, `${this.points.length}. ${words}`);
@@ -195,6 +200,7 @@ export class Incarnation<I> implements Caller {
         return await call(structuredClone(this.#around.input));
       } catch (error) {
         if (this.fallen !== null || !isRecoveryError(error, 'TASK_RUNNING_ELSEWHERE')) throw error;
+        await this.clock.sleep(POLL_MS);
       }
     }
   }

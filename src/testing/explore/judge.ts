@@ -1,6 +1,5 @@
 /** Whether a run under faults came to what the run without any came to. */
 import { isDeepStrictEqual, inspect } from 'node:util';
-import { isRecoveryError } from '../../errors.js';
 import { told } from './incarnation.js';
 import type { CallEnd, ExploreWorld } from './incarnation.js';
 import type { TrialResult } from './trial.js';
@@ -10,6 +9,8 @@ export interface Judgement {
   readonly sameResult: boolean;
   /** `count`: only as many, where undisturbed runs have different ones. */
   readonly sameEffects: boolean | 'count';
+  /** Whether the task that is called has the same id each time. */
+  readonly ownId?: boolean;
   /** The consumer's own word: it throws when something is wrong. */
   readonly invariant: ((world: Pick<ExploreWorld, 'effects'>, result: unknown) => unknown) | null;
 }
@@ -32,13 +33,18 @@ function asStored(value: unknown): unknown {
   }
 }
 
+function codeOf(error: unknown): string | null {
+  const code: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : null;
+  return typeof code === 'string' ? code : null;
+}
+
 export function sameEnd(a: CallEnd, b: CallEnd): boolean {
   if (a.ended === 'returned')
     return b.ended === 'returned' && isDeepStrictEqual(asStored(a.value), asStored(b.value));
   if (b.ended !== 'threw') return false;
-  // The library's own messages may tell of times and attempts.
-  if (isRecoveryError(a.error) && isRecoveryError(b.error)) return a.error.code === b.error.code;
-  return told(a.error) === told(b.error);
+  // Messages of those that have a code may tell of times and attempts, as the library's own do.
+  const [one, other] = [codeOf(a.error), codeOf(b.error)];
+  return one === null || other === null ? told(a.error) === told(b.error) : one === other;
 }
 
 /** A key that came with two values, in words. */
@@ -47,17 +53,37 @@ export function conflictIn([conflict]: TrialResult['conflicts']): string | null 
   return `the effect ${JSON.stringify(conflict.key)} came with two values: ${short(conflict.first)}, then ${short(conflict.second)}`;
 }
 
+/** Those of `some` that `others` has not, or has not as often. */
+function beyond(some: readonly string[], others: readonly string[]): string[] {
+  const left = new Map<string, number>();
+  for (const key of others) left.set(key, (left.get(key) ?? 0) + 1);
+  return some.filter((key) => {
+    const count = left.get(key) ?? 0;
+    left.set(key, count - 1);
+    return count <= 0;
+  });
+}
+
 /** What effects are missing, or too many. `model`: the run that they were expected of. */
 export function differenceOf(
   expected: readonly string[],
   found: readonly string[],
   model: string,
 ): string | null {
-  const missing = expected.filter((key) => !found.includes(key));
-  const extra = found.filter((key) => !expected.includes(key));
+  const missing = beyond(expected, found);
+  const extra = beyond(found, expected);
   if (missing.length > 0) return `effects are missing: ${missing.join(', ')}`;
   if (extra.length > 0) return `effects came that ${model} has not: ${extra.join(', ')}`;
   return null;
+}
+
+/** Whatever is done to it, it is seen again. */
+function copyOf<T>(value: T): T {
+  try {
+    return structuredClone(value);
+  } catch {
+    return value;
+  }
 }
 
 /** What the consumer's invariant says against it. */
@@ -67,7 +93,10 @@ export async function invariantFault(
   end: CallEnd,
 ): Promise<string | null> {
   try {
-    const answer = await invariant?.({ effects }, end.ended === 'returned' ? end.value : undefined);
+    const answer = await invariant?.(
+      { effects: copyOf(effects) },
+      end.ended === 'returned' ? copyOf(end.value) : undefined,
+    );
     return answer === false ? 'the invariant answered false' : null;
   } catch (thrown) {
     return `the invariant does not hold: ${told(thrown)}`;
@@ -78,7 +107,7 @@ export async function invariantFault(
 export async function faultFound(
   result: TrialResult,
   normal: TrialResult,
-  { sameResult, sameEffects, invariant }: Judgement,
+  { sameResult, sameEffects, invariant, ownId = true }: Judgement,
 ): Promise<string | null> {
   const conflict = conflictIn(result.conflicts);
   if (conflict !== null) return conflict;
@@ -87,7 +116,13 @@ export async function faultFound(
   }
   if (sameEffects === 'count' && result.effects.length !== normal.effects.length)
     return `there are ${result.effects.length} effects; without a fault there are ${normal.effects.length}`;
-  const difference = differenceOf(normal.effectWords, result.effectWords, 'a run without a fault');
+  // A task without an id of its own that is called again may be another one: each of its effects may come twice.
+  const once = (words: readonly string[]): readonly string[] => (ownId ? words : [...new Set(words)]);
+  const difference = differenceOf(
+    once(normal.effectWords),
+    once(result.effectWords),
+    'a run without a fault',
+  );
   if (sameEffects === true && difference !== null) return difference;
   return invariantFault(invariant, result.effects, result.end);
 }

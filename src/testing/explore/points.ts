@@ -28,6 +28,7 @@ export function pathOf(faults: readonly PlannedFault[]): string {
 
 /** Null for a text that is no path. */
 export function faultsOf(path: string): PlannedFault[] | null {
+  if (path === '') return [];
   const faults: PlannedFault[] = [];
   for (const part of path.split('/')) {
     const [number = '', name] = part.split(':');
@@ -54,9 +55,11 @@ export function taskIdOf({ guard: { key } }: Batch): string | null {
   return key.startsWith(HEAD) ? key.slice(HEAD.length) : null;
 }
 
-/** Whether it makes a task. */
+/** Whether it starts a new task. */
 export function isStart(batch: Batch): boolean {
-  return taskIdOf(batch) !== null && batch.guard.expect === null;
+  const { guard, set = [] } = batch;
+  const head = set.find(({ key }) => key === guard.key);
+  return taskIdOf(batch) !== null && guard.expect === null && head?.fields['status'] === 'processing';
 }
 
 /** What a batch does for a task, in words; null when it is not about one, or only keeps its lease. */

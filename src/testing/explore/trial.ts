@@ -36,6 +36,8 @@ export interface TrialResult {
   readonly conflicts: Receiver['conflicts'];
   /** The places of each incarnation, in words. */
   readonly points: readonly (readonly string[])[];
+  /** The durable writes of the first one. */
+  readonly writes: readonly string[];
   readonly timeline: readonly string[];
   /** The id of the task that the first call began; null when that never became durable. */
   readonly rootId: string | null;
@@ -93,7 +95,8 @@ export class Trial<I> {
       const points = this.#incarnations.map((each) => each.points);
       const wordsBy = (stable: StableIds | null): string[] =>
         effects.map(({ key }) => this.#receiver.wordsOf(key, stable));
-      const said = { points, timeline: this.#timeline, rootId: this.#rootId, taskIds: this.#taskIds };
+      const writes = this.#incarnations[0]?.writes ?? [];
+      const said = { points, writes, timeline: this.#timeline, rootId: this.#rootId, taskIds: this.#taskIds };
       return { end, effects, effectWords: wordsBy(this.#subject.stable), wordsBy, conflicts, ...said };
     } finally {
       for (const { clock } of this.#incarnations) clock.crash();
@@ -150,8 +153,8 @@ export class Trial<I> {
         };
       }
       if (status === 'failed' || status === 'cancelled' || status === 'dead_letter') {
-        const { name = 'Error', message = status } = error ?? {};
-        return { ended: 'threw', error: Object.assign(new Error(message), { name }) };
+        const { name = 'Error', message = status, code = null } = error ?? {};
+        return { ended: 'threw', error: Object.assign(new Error(message), { name, code }) };
       }
       await clock?.sleep(POLL_MS);
     }

@@ -1,7 +1,6 @@
 /** Whether a race came to what a run by one worker came to. */
-import { isDeepStrictEqual } from 'node:util';
 import { isRecoveryError } from '../../errors.js';
-import { conflictIn, differenceOf, endWords, invariantFault } from '../explore/judge.js';
+import { conflictIn, differenceOf, endWords, invariantFault, sameEnd } from '../explore/judge.js';
 import type { Judgement } from '../explore/judge.js';
 import type { CallEnd } from '../explore/incarnation.js';
 import type { TrialResult } from '../explore/trial.js';
@@ -20,7 +19,7 @@ function endFault(ends: readonly CallEnd[], lone: CallEnd): string | null {
   const named = ends.map((end, at) => ({ end, words: `#${at + 1}'s call ${endWords(end)}` }));
   const returned = named.filter(({ end }) => end.ended === 'returned');
   const [first, ...others] = returned;
-  const other = others.find(({ end }) => !isDeepStrictEqual(end, first?.end));
+  const other = others.find(({ end }) => first !== undefined && !sameEnd(end, first.end));
   if (first !== undefined && other !== undefined)
     return `two results of one task: ${first.words}, ${other.words}`;
   const odd = named.find(({ end }) => {
@@ -37,14 +36,14 @@ function endFault(ends: readonly CallEnd[], lone: CallEnd): string | null {
 export async function raceFault(
   result: RaceResult,
   lone: TrialResult,
-  invariant: Judgement['invariant'],
+  { sameEffects, invariant }: Pick<Judgement, 'sameEffects' | 'invariant'>,
 ): Promise<string | null> {
   const [leaseFault] = result.leaseFaults;
   const found =
     leaseFault ??
     conflictIn(result.conflicts) ??
     endFault(result.ends, lone.end) ??
-    differenceOf(lone.effectWords, result.effectWords, 'a run by one worker');
+    (sameEffects === true ? differenceOf(lone.effectWords, result.effectWords, 'a run by one worker') : null);
   if (found !== null) return found;
   const done = result.ends.find(({ ended }) => ended === 'returned');
   return invariantFault(invariant, result.effects, done ?? lone.end);

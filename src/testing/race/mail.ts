@@ -1,5 +1,5 @@
 /** The messages between racing workers and the storage, delivered in an order that is drawn beforehand. */
-import { drained } from '../virtual-clock.js';
+import { drained } from '../real-turns.js';
 import type { Message } from '../explore/connection.js';
 import type { Post } from '../explore/drive.js';
 

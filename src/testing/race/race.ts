@@ -69,7 +69,7 @@ export class Race<I> {
       return {
         ends: this.#workers.flatMap(({ end }) => end ?? []),
         effects,
-        effectWords: effects.map(({ key }) => this.#receiver.wordsOf(key)),
+        effectWords: effects.map(({ key }) => this.#receiver.wordsOf(key, this.#subject.stable)),
         conflicts,
         leaseFaults: this.#watch.faults,
         timeline: this.#timeline,
