@@ -59,9 +59,7 @@ export class Attempt implements LeaseHolder {
   readonly #discover: DiscoverHook | null;
   readonly #watchdog: Watchdog | null;
   #abandon: ((reason: unknown) => void) | null = null;
-  /** Its end, on its way. */
   #written: Promise<unknown> | null = null;
-  /** Made with the first step, map or key. */
   #pieces: Pieces | null = null;
 
   constructor(engine: Engine, handler: Handler, start: AttemptStart) {
@@ -75,10 +73,10 @@ export class Attempt implements LeaseHolder {
     this.errorCount = start.errorCount;
     this.args = start.args;
     this.#live = new LiveTask(start.live);
-    const { leaseMs } = engine.settings;
     const { partition, fence, nonce, sentMs: renewedMs } = start;
+    const renewAfterMs = engine.settings.leaseMs / 3;
     this.#writer = new RecordWriter(
-      { partition, key: keys.head(this.taskId), fence, nonce, renewedMs, renewAfterMs: leaseMs / 3 },
+      { partition, key: keys.head(this.taskId), fence, nonce, renewedMs, renewAfterMs },
       engine.queue,
       new HeadOwner(this.#live, this),
       engine.clock,
@@ -89,9 +87,8 @@ export class Attempt implements LeaseHolder {
     engine.fences.remember(this.taskId, start.fence);
     engine.leases.add(this);
     engine.attempts.add(this);
-    // The world went on while the create or the claim was on its way.
-    if (engine.clock.monotonicMs() - start.sentMs >= leaseMs) this.expired();
-    else if (isRecoveryError(engine.closing, 'SLOT_CONFLICT')) this.lose(engine.closing);
+    this.#fenceIfOver();
+    if (isRecoveryError(engine.closing, 'SLOT_CONFLICT')) this.lose(engine.closing);
     else if (engine.closing !== null) this.shutDown(true);
   }
 
@@ -160,11 +157,17 @@ export class Attempt implements LeaseHolder {
     try {
       this.gate.assertUsable();
       await this.#writer.write((draft) => this.#live.began(draft));
+      this.#fenceIfOver();
       this.gate.assertUsable();
       return null;
     } catch (error) {
       return error;
     }
+  }
+
+  /** The world may have gone on while an answer was on its way: no code runs under a lease that is over. */
+  #fenceIfOver(): void {
+    if (this.#engine.clock.monotonicMs() - this.renewedMs >= this.#engine.settings.leaseMs) this.expired();
   }
 
   /** Takes it from the suspects, durably. */
