@@ -81,7 +81,6 @@ export class DocumentRecoveryManager {
   #cancel: (() => void) | null = null;
   /** How often it was stopped. */
   #stops = 0;
-  #readsRecords = false;
 
   /** @internal */
   constructor(engine: Engine, starter: Starter, failures: FailedDocumentsTracker, finder: OrphanFinder) {
@@ -149,7 +148,6 @@ export class DocumentRecoveryManager {
 
   /** All documents go to this function instead of their own tasks'. @internal */
   processWith(process: DocumentProcessor): void {
-    this.#readsRecords = true;
     this.#ownHandlers = ({ task: { taskId, name, version } }) =>
       handlerOf(
         this.#engine,
@@ -206,7 +204,7 @@ export class DocumentRecoveryManager {
   /** @throws `CODEC_FAILED`, `CORRUPT_RECORD` */
   async #readable(head: Head): Promise<void> {
     argumentsOf(head, await inputTextOf(this.#engine, head));
-    if (this.#readsRecords) await this.#failures.get(head.task.taskId);
+    if (this.#ownHandlers !== null) await this.#failures.get(head.task.taskId);
   }
 
   readonly #handlerOf: HandlerOf = ({ task }) => {

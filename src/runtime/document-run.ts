@@ -235,8 +235,7 @@ export class DocumentRun {
     const { names, fingerprint, category, afterVersion } = this.#filter;
     const { taskId, name, status, endedAtMs } = task;
     if (failed === null) return false;
-    const mayBeTried = freed === null ? status === 'failed' || status === 'dead_letter' : true;
-    if (!mayBeTried) return false;
+    if (freed === null && status !== 'failed' && status !== 'dead_letter') return false;
     if (names !== undefined && !names.includes(name)) return false;
     const { failure } = failed;
     if (fingerprint !== undefined && failure.fingerprint !== fingerprint) return false;

@@ -21,7 +21,7 @@ interface Failed {
 }
 
 export const LONGEST_PATH = 4_096;
-// eslint-disable-next-line no-control-regex -- they are what is taken out
+// oxlint-disable-next-line no-control-regex -- they are what is taken out
 const CONTROL = /[\u0000-\u001f\u007f]+/g;
 
 /** Null for tasks whose failures are not tracked. */

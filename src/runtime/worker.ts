@@ -10,19 +10,14 @@ import { RecordWriter, refusalError } from '../state/record-writer.js';
 import { fenceOf, makeToken } from '../state/token.js';
 import type { Batch, Fields, StoredRecord } from '../storage/storage.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
-import { within } from './deferred.js';
 import type { Engine } from './engine.js';
 import { admissionMs, assertOpen, notAfter } from './engine.js';
 import type { ProcessIdentity } from './identity.js';
 import type { LeaseHolder } from './lease-keeper.js';
 import { openNamespace } from './namespace.js';
+import { TaskNames } from './task-names.js';
 
 const TRIES = 20;
-
-function nameNotWritten(name: string): RecoveryError {
-  const message = `The storage did not take the new task name "${name}" in time. Try again later.`;
-  return new RecoveryError('STORAGE_UNAVAILABLE', message, { retryable: true });
-}
 
 export class Worker implements LeaseHolder {
   /** Unique name of this Recovery instance in this process. */
@@ -33,7 +28,7 @@ export class Worker implements LeaseHolder {
   #suspects = 0;
   readonly #engine: Engine;
   readonly #onConflict: (error: RecoveryError) => void;
-  readonly #names = new Map<string, Promise<number>>();
+  readonly #names: TaskNames;
   #opening: Promise<RecordWriter> | null = null;
   #writer: RecordWriter | null = null;
   #slotFence: number | null = null;
@@ -44,6 +39,7 @@ export class Worker implements LeaseHolder {
     this.identity = identity;
     this.incarnation = engine.random.nonce();
     this.#onConflict = onConflict;
+    this.#names = new TaskNames(engine.clock, () => admissionMs(engine));
   }
 
   /** The generation of the slot that this worker holds; null without one. */
@@ -71,11 +67,11 @@ export class Worker implements LeaseHolder {
   /** Makes a task name known in the namespace, before its first task is. */
   async ensureName(name: string): Promise<void> {
     try {
-      await this.#writeName(name);
+      await this.#names.ensure(name, await this.#open());
     } catch (error) {
       // The storage lost our record since we signed on: sign on again and write the name anew.
       if (!isRecoveryError(error, 'LEASE_LOST')) throw error;
-      await this.#writeName(name);
+      await this.#names.ensure(name, await this.#open());
     }
   }
 
@@ -125,18 +121,6 @@ export class Worker implements LeaseHolder {
     const token = records[0]?.get(TOKEN_FIELD);
     if (token === undefined) return;
     await queue.commit(store.home, removalOf(this.incarnation, token, last + store.callDeadlineMs));
-  }
-
-  async #writeName(name: string): Promise<void> {
-    const writer = await this.#open();
-    let known = this.#names.get(name);
-    if (known === undefined) {
-      known = writer.write((draft) => draft.index(indexes.names, name, 0));
-      this.#names.set(name, known);
-      known.catch(() => this.#names.delete(name));
-    }
-    // Our record is written for as long as it takes, and is waited for no longer than a create.
-    await within(this.#engine.clock, admissionMs(this.#engine), known, () => nameNotWritten(name));
   }
 
   #open(): Promise<RecordWriter> {

@@ -1,10 +1,11 @@
 /** Lets several workers call one task at once, in many orders of their messages, and checks that it is done once. */
 import { isRecoveryError, RecoveryError } from '../errors.js';
 import { checkOptions, isBoolean, isFunction, isObject, isText, number } from '../domain/check-options.js';
-import { differenceOf, faultFound } from './explore/judge.js';
+import { faultFound } from './explore/judge.js';
 import type { Define, ExploreRecoveryOptions, ExploreWorld } from './explore/incarnation.js';
-import { NOTHING_KNOWN, Trial } from './explore/trial.js';
+import { NOTHING_KNOWN } from './explore/trial.js';
 import type { Subject } from './explore/trial.js';
+import { undisturbed } from './explore/undisturbed.js';
 import { loadFastCheck } from './load-fast-check.js';
 import { raceFault } from './race/judge.js';
 import { Race } from './race/race.js';
@@ -90,13 +91,9 @@ export async function raceWorkers<I>(options: RaceOptions<I>): Promise<RaceRepor
   const seed = options.seed ?? Date.now() % 2_147_483_647;
   const fc = await loadFastCheck('raceWorkers');
   const subject: Subject<I> = { define, input, options: options.recovery ?? {}, stallMs, ...NOTHING_KNOWN };
-  const first = await new Trial(subject, []).run();
-  const again = await new Trial({ ...subject, salt: 'again ' }, []).run();
-  const stable = new Set([...first.taskIds].filter((id) => again.taskIds.has(id)));
-  const lone = { ...first, effectWords: first.wordsBy(stable) };
+  const { normal: lone, stable, sameEffects } = await undisturbed(subject, () => {});
   // Keys that are drawn at random tell nothing of who else has them.
-  const isSame = differenceOf(lone.effectWords, again.wordsBy(stable), 'the first run') === null;
-  const asked = { sameEffects: (options.sameEffects ?? true) && isSame, invariant };
+  const asked = { sameEffects: (options.sameEffects ?? true) && sameEffects, invariant };
   const alone = await faultFound(lone, lone, { sameResult: false, sameEffects: false, invariant });
   if (alone !== null) throw unsafe('Even by one worker', alone, lone.timeline);
   const orders = new Set<string>();

@@ -15,13 +15,14 @@ import {
   oneOf,
 } from '../../domain/check-options.js';
 import { Explorer } from './explorer.js';
-import { differenceOf, sameEnd } from './judge.js';
+import { sameEnd } from './judge.js';
 import type { Define, ExploreRecoveryOptions, ExploreWorld } from './incarnation.js';
 import { CRASH_FAULTS, faultsOf } from './points.js';
 import type { CrashFault, PlannedFault } from './points.js';
 import type { StableIds } from './receiver.js';
-import { NOTHING_KNOWN, Trial } from './trial.js';
+import { NOTHING_KNOWN } from './trial.js';
 import type { Subject, TrialResult } from './trial.js';
+import { undisturbed } from './undisturbed.js';
 
 /** Options of `exploreCrashes`. */
 export interface ExploreOptions<I> {
@@ -150,17 +151,14 @@ async function exploreOne<I>(
   assertPlain(input);
   const { define, recovery = {}, stallMs = 5_000 } = options;
   const first: Subject<I> = { define, input, options: recovery, stallMs, ...NOTHING_KNOWN };
-  const once = await new Trial(first, []).run();
-  assertBegun(once, options.fails ?? false);
-  const twice = await new Trial({ ...first, salt: 'again ' }, []).run();
-  const stable = new Set([...once.taskIds].filter((id) => twice.taskIds.has(id)));
+  const lone = await undisturbed(first, (once) => assertBegun(once, options.fails ?? false));
+  const { normal, again, stable } = lone;
   // With an id of its own the task can be called again; else it is one of a kind, and waited for in the storage.
-  const rootId = once.rootId !== null && stable.has(once.rootId) ? once.rootId : null;
-  const normal = { ...once, effectWords: once.wordsBy(stable) };
+  const rootId = normal.rootId !== null && stable.has(normal.rootId) ? normal.rootId : null;
   const same = {
-    writes: isDeepStrictEqual(placesOf(once, stable), placesOf(twice, stable)),
-    effects: differenceOf(normal.effectWords, twice.wordsBy(stable), 'the first run') === null,
-    result: sameEnd(once.end, twice.end),
+    writes: isDeepStrictEqual(placesOf(normal, stable), placesOf(again, stable)),
+    effects: lone.sameEffects,
+    result: sameEnd(normal.end, again.end),
   };
   const { sameEffects = true, sameResult = true } = options;
   const explorer = new Explorer({ ...first, rootId, stable }, normal, {
