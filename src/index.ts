@@ -69,6 +69,20 @@ export type {
   FailureAnalysis,
   RedriveFilter,
 } from './domain/document-recovery.js';
+export type {
+  CheckResult,
+  CleanupOptions,
+  CleanupReport,
+  HealthOptions,
+  HealthReason,
+  HealthReasonCode,
+  HealthReport,
+  RecoveryMetrics,
+  Retention,
+  TaskAttempt,
+  TaskHistory,
+  Thresholds,
+} from './domain/operations.js';
 export type { CheckpointStore } from './state/checkpoint-store.js';
 export type { DuplicateDocument, DuplicateItem, DuplicateReport, MiscountedMap } from './state/duplicates.js';
 export type { EventsOptions } from './state/event-log.js';
@@ -99,7 +113,7 @@ export type { StrategyOptions } from './recovery/strategies.js';
 export { runDocumentRecovery } from './run-document-recovery.js';
 export type { DocumentRecoveryRunOptions } from './run-document-recovery.js';
 export { createRecovery } from './runtime/create-recovery.js';
-export type { Recovery, ShutdownOptions } from './runtime/create-recovery.js';
+export type { Recovery, ShutdownOptions } from './runtime/recovery.js';
 export type { CheckpointInput, MapItems, RecoveryContext, RunStep } from './runtime/context.js';
 export type { FailedItem } from './runtime/item-keys.js';
 export type { ItemContext, MapCount, MapOptions, MapOutcome } from './runtime/items.js';

@@ -2,7 +2,7 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { runDocumentRecovery } from '../src/run-document-recovery.js';
 import { createRecovery } from '../src/runtime/create-recovery.js';
-import type { Recovery } from '../src/runtime/create-recovery.js';
+import type { Recovery } from '../src/runtime/recovery.js';
 import { memoryStorage } from '../src/storage/memory.js';
 import type { Storage } from '../src/storage/storage.js';
 import { gate } from './runtime/harness.js';

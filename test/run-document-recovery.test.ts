@@ -3,7 +3,7 @@ import type { FailedDocumentRecord } from '../src/domain/failed-document.js';
 import { runDocumentRecovery } from '../src/run-document-recovery.js';
 import type { DocumentRecoveryRunOptions } from '../src/run-document-recovery.js';
 import { createRecovery } from '../src/runtime/create-recovery.js';
-import type { Recovery } from '../src/runtime/create-recovery.js';
+import type { Recovery } from '../src/runtime/recovery.js';
 import { memoryStorage } from '../src/storage/memory.js';
 import type { Storage } from '../src/storage/storage.js';
 import { rejectionOf } from './runtime/harness.js';

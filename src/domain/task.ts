@@ -18,14 +18,24 @@ export const TASK_STATUSES: readonly TaskStatus[] = [
   'dead_letter',
 ];
 
+export const ORPHAN_CAUSES = [
+  'lease_over',
+  'owner_dead',
+  'slot_taken_over',
+  'released',
+  'own',
+  'retried',
+  'retry_due',
+  'requeued',
+] as const;
+
 /**
  * How a task was found to be free to take: its lease ran out; its owner is provably dead; this process holds the slot
  * that the owner held before; a clean shutdown gave it back; this process lost it and nobody took it; it had failed
  * and was called again; it failed and has tries left (`maxAttempts`); somebody put it back with `tasks.requeue`. Only
  * the first three can count as a crash.
  */
-export type OrphanCause =
-  'lease_over' | 'owner_dead' | 'slot_taken_over' | 'released' | 'own' | 'retried' | 'retry_due' | 'requeued';
+export type OrphanCause = (typeof ORPHAN_CAUSES)[number];
 
 /** A crash that was charged to a task: what is known about it. */
 export interface CrashEvidence {
@@ -159,8 +169,18 @@ export interface CrashBudget {
   readonly windowMs: number;
 }
 
+export const RECOVERY_ACTIONS = [
+  'resume',
+  'restart',
+  'validate',
+  'complete',
+  'fail',
+  'dead_letter',
+  'skip',
+] as const;
+
 /** What is to become of an orphan. */
-export type RecoveryAction = 'resume' | 'restart' | 'validate' | 'complete' | 'fail' | 'dead_letter' | 'skip';
+export type RecoveryAction = (typeof RECOVERY_ACTIONS)[number];
 
 /** A decision with its grounds. */
 export interface Decision {

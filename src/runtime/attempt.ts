@@ -31,14 +31,7 @@ import { piecesOf } from './pieces.js';
 import type { DiscoverHook, Pieces } from './pieces.js';
 import { runToEnd } from './run-to-end.js';
 import { TaskContext } from './task-context.js';
-import {
-  cancelledError,
-  contextClosed,
-  isNotItsFault,
-  isUndecodable,
-  leaseLost,
-  leaseUncertain,
-} from './task-errors.js';
+import { cancelledError, contextClosed, leaseLost, leaseUncertain } from './task-errors.js';
 import { Watchdog } from './watchdog.js';
 
 export class Attempt implements LeaseHolder {
@@ -90,6 +83,10 @@ export class Attempt implements LeaseHolder {
     this.#fenceIfOver();
     if (isRecoveryError(engine.closing, 'SLOT_CONFLICT')) this.lose(engine.closing);
     else if (engine.closing !== null) this.shutDown(true);
+  }
+
+  get startedMs(): number {
+    return this.#live.start.startedMs;
   }
 
   get renewedMs(): number {
@@ -262,22 +259,12 @@ export class Attempt implements LeaseHolder {
     }
   }
 
-  /** What to reject with, after the storage knows what it has to. In a box: a promise can be thrown, too. */
+  /** What to reject with, after the storage knows what it has to. */
   async #failed(thrown: unknown): Promise<{ readonly told: unknown }> {
     if (this.gate.lost) return { told: this.gate.stop ?? thrown };
-    const ending = this.#ending();
-    const stopped = this.gate.stop ?? this.gate.yielded;
-    try {
-      if (this.gate.halted === 'cancelled') await ending.cancel(this.gate.stop);
-      else if (this.gate.halted === 'failed') this.retryInMs = await ending.failOrRetry(this.gate.stop);
-      else if (stopped !== null || isNotItsFault(thrown, this.#engine.closing)) await ending.release();
-      else if (isUndecodable(thrown, this.taskId)) await ending.leaveToOthers();
-      else this.retryInMs = await ending.failOrRetry(thrown);
-      return { told: ending.cancelled ?? stopped ?? thrown };
-    } catch (error) {
-      log.task('the end of %s could not be written: %s', this.taskId, kindOf(error));
-      return { told: error };
-    }
+    const { told, retryInMs } = await this.#ending().afterError(thrown, this.gate);
+    this.retryInMs = retryInMs;
+    return { told };
   }
 
   /** The function has not ended in time: its task ends without it, and whoever waits for it is let go. */

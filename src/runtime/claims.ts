@@ -55,6 +55,8 @@ export async function claim(
   cause: OrphanCause,
   { ownerSuspects = 0, leave = null }: Taking = {},
 ): Promise<ClaimResult> {
+  // It is being removed.
+  if (head.purged !== null) return LOST;
   const release = { leave };
   try {
     return await decide(engine, handler, head, cause, ownerSuspects, release);
@@ -153,6 +155,7 @@ async function take(engine: Engine, handler: Handler, decided: Decided): Promise
       crashes: snapshot.crashes,
       suspect,
       version: handler.version,
+      atMs: engine.store.estimatedNowMs(partition),
       resumeSeq: resume.explicit?.seq ?? null,
       resumeName: resume.explicit?.name ?? null,
       resumePercent: resume.automatic?.progressPercent ?? resume.explicit?.progressPercent ?? 0,

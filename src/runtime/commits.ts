@@ -33,7 +33,7 @@ export async function endUnowned(
   const { taskId, name } = head.task;
   const partition = engine.store.partitionOf(taskId);
   const error = storedErrorOf(new RecoveryError(CODES[status], message), engine.settings);
-  const stamp = { nonce: engine.random.nonce(), notAfter: notAfter(engine, partition) };
+  const stamp = stampFor(engine, taskId);
   if (!(await applied(engine, partition, endBatch(head, { status, crashes, error, ...stamp })))) return false;
   const handler = engine.handlers.get(name);
   if (handler !== undefined) engine.cleanups.run(handler, taskId, status);
@@ -46,7 +46,8 @@ export const TRIES = 50;
 /** What a command's batch needs, whoever makes it. */
 export function stampFor(engine: Engine, taskId: string): Stamp {
   const partition = engine.store.partitionOf(taskId);
-  return { nonce: engine.random.nonce(), notAfter: notAfter(engine, partition) };
+  const atMs = engine.store.estimatedNowMs(partition);
+  return { nonce: engine.random.nonce(), notAfter: notAfter(engine, partition), atMs };
 }
 
 export function wrongState({ taskId, status }: TaskRecord, advice: string): RecoveryError {

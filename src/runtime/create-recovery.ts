@@ -17,6 +17,7 @@ import type { EventsOptions } from '../state/event-log.js';
 import { FailedDocumentsTracker } from '../state/failed-documents.js';
 import { Store } from '../state/store.js';
 import { TaskRegistry } from '../state/task-registry.js';
+import { Cleaner } from './cleaner.js';
 import { Cleanups } from './cleanups.js';
 import { within } from './deferred.js';
 import { DocumentRecoveryManager } from './document-manager.js';
@@ -25,80 +26,25 @@ import type { Engine } from './engine.js';
 import { shutDownError } from './engine.js';
 import { FenceMemory } from './fence-memory.js';
 import { Flights } from './flights.js';
+import { Health } from './health.js';
 import { ownIdentity, systemProcessTable } from './identity.js';
 import type { ProcessTable } from './identity.js';
 import { LeaseKeeper } from './lease-keeper.js';
+import { Monitor } from './monitor.js';
 import { namespaceExists } from './namespace.js';
 import { settingsOf } from './options.js';
 import type { RecoveryOptions } from './options.js';
 import { OrphanFinder } from './orphans.js';
+import type { Recovery, ShutdownOptions } from './recovery.js';
 import { Runs } from './runs.js';
-import type { PlannedRecovery, RecoverFilter, RecoveryRun, StartupOptions } from './runs.js';
 import { Starter } from './starter.js';
 import { handleSignals } from './signals.js';
-import type { SignalOptions } from './signals.js';
 import { SuspectLane } from './suspects.js';
 import { Survivors } from './survivors.js';
 import { TaskAdmin } from './task-admin.js';
 import { wrap } from './with-recovery.js';
 import type { AnyTaskOptions, TaskFunction, WithRecovery, WrappedTask } from './with-recovery.js';
 import { Worker } from './worker.js';
-
-/** Options of `shutdown`. */
-export interface ShutdownOptions {
-  /** How long running tasks get to come to their next call on the context, in ms. Default 10,000. */
-  readonly timeoutMs?: number;
-}
-
-/** One worker's recovery. Its methods are bound: they can be taken apart. */
-export interface Recovery extends AsyncDisposable {
-  /**
-   * Wraps a function so that its tasks survive the process. Wrap at module level, before `runStartupRecovery`.
-   * Name the type of the checkpoints' data at the context, `ctx: RecoveryContext<{ rows: Row[] }>`, to have it checked.
-   * A call rejects with what the function threw, or with `INVALID_ID`, `INVALID_VALUE`, `INPUT_INVALID`, `NOT_JSON`, `PAYLOAD_TOO_LARGE`,
-   * `INPUT_MISMATCH`, `TASK_RUNNING_ELSEWHERE`, `TASK_DEAD_LETTER`, `TASK_CANCELLED`, `UNRECOVERABLE`, `LEASE_LOST`,
-   * `LEASE_UNCERTAIN`, `RESULT_NOT_STORABLE`, `SHUT_DOWN`, `SLOT_CONFLICT`, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`,
-   * `STORAGE_FULL`, `STORAGE_READONLY`, `STORAGE_REFUSED`, `CORRUPT_RECORD`, `CODEC_FAILED`, `MIGRATION_FAILED`,
-   * `TASK_TIMED_OUT`.
-   * @throws `INVALID_OPTION`, `DUPLICATE_TASK_NAME`
-   * @example
-   * const importFile = recovery.withRecovery(async (ctx, path: string) => load(path), {
-   *   name: 'import-file', taskId: (path) => path,
-   * });
-   */
-  readonly withRecovery: WithRecovery;
-  /**
-   * Takes back what a dead process left behind, and keeps looking. Resolves once recovery is under way.
-   * @throws `INVALID_OPTION`, `CHECK_FAILED`, `LAYOUT_MISMATCH`, `RECOVERY_TIMEOUT`, `SLOT_CONFLICT`, `SHUT_DOWN`, `STORAGE_UNAVAILABLE`
-   */
-  readonly runStartupRecovery: (options?: StartupOptions) => Promise<RecoveryRun>;
-  /** What `recover` would do, with reasons; writes nothing. @throws `STORAGE_UNAVAILABLE`, `SHUT_DOWN` */
-  readonly planRecovery: () => Promise<PlannedRecovery[]>;
-  /** One pass of recovery on demand. @throws `INVALID_OPTION`, `STORAGE_UNAVAILABLE`, `SHUT_DOWN` */
-  readonly recover: (filter?: RecoverFilter) => Promise<RecoveryRun>;
-  readonly tasks: TaskRegistry;
-  /** Documents whose tasks ended failed: tracked for tasks with a `document` option, or reported by hand. */
-  readonly failures: FailedDocumentsTracker;
-  /** Retries them. */
-  readonly documents: DocumentRecoveryManager;
-  readonly checkpoints: CheckpointStore;
-  readonly planner: RecoveryPlanner;
-  /** Hears events of this process; returns a function that ends it. What a listener throws is ignored. */
-  readonly on: Emitter['on'];
-  /** Follows the durable events of all workers, until its signal aborts or `shutdown` ends. @throws `INVALID_VALUE` for a foreign cursor, `STORAGE_UNAVAILABLE` */
-  readonly events: (options?: EventsOptions) => AsyncIterable<RecoveryEvent>;
-  /**
-   * Stops claiming, lets each task come to its next call on the context (a checkpoint is still made), releases it
-   * uncharged, flushes and closes the storage. After four fifths of the time signals abort; it ends by its deadline,
-   * also when the storage is down. A second call waits for the first.
-   */
-  readonly shutdown: (options?: ShutdownOptions) => Promise<void>;
-  /**
-   * Shuts down on SIGTERM and SIGINT, and then lets the signal end the process as it would have. A second signal ends
-   * it at once. Returns a function that takes the handlers off again. @throws `INVALID_OPTION`
-   */
-  readonly handleSignals: (options?: SignalOptions) => () => void;
-}
 
 const SHUTDOWN_MS = 10_000;
 /** The part of a shutdown's time after which the signals of tasks that go on are aborted. */
@@ -135,6 +81,9 @@ class Parts implements Engine {
   readonly finder: OrphanFinder;
   readonly runs: Runs;
   readonly starter: Starter;
+  readonly health: Health;
+  readonly cleaner: Cleaner;
+  readonly monitor: Monitor;
   closing: RecoveryError | null = null;
   #ending: Promise<void> | null = null;
   readonly #ended = new AbortController();
@@ -163,7 +112,10 @@ class Parts implements Engine {
     this.suspects = new SuspectLane(this);
     this.starter = new Starter(this, this.finder);
     this.documents = new DocumentRecoveryManager(this, this.starter, this.failures, this.finder);
-    this.runs = new Runs(this, this.finder, this.starter, this.documents);
+    this.health = new Health(this, this.documents);
+    this.cleaner = new Cleaner(this);
+    this.monitor = new Monitor(this, this.health, this.cleaner);
+    this.runs = new Runs(this, this.finder, this.starter, this.documents, this.monitor);
   }
 
   kick(): void {
@@ -188,6 +140,7 @@ class Parts implements Engine {
   #replaced(error: RecoveryError): void {
     this.closing = error;
     this.runs.sweeper.stop();
+    void this.monitor.stop();
     for (const attempt of this.attempts) attempt.lose(error);
     this.#endWaits(error);
     this.emitter.alert('slot_conflict', { reason: error.message });
@@ -196,7 +149,7 @@ class Parts implements Engine {
   async #end(timeoutMs: number): Promise<void> {
     this.closing ??= shutDownError();
     this.runs.sweeper.stop();
-    const documents = this.documents.stop();
+    const background = Promise.all([this.documents.stop(), this.monitor.stop()]);
     for (const attempt of this.attempts) attempt.shutDown(false);
     this.#endWaits(this.closing);
     // Those that have not come to a call on their context by then are told by their signals.
@@ -208,7 +161,7 @@ class Parts implements Engine {
     // A task that doesn't end in time keeps its lease: given back, it could run twice at once.
     const landed = await this.#inTime(left(), this.flights.landed());
     cancel();
-    await this.#inTime(left(), Promise.all([documents, this.cleanups.ended(), this.survivors.tell()]));
+    await this.#inTime(left(), Promise.all([background, this.cleanups.ended(), this.survivors.tell()]));
     await this.#inTime(left(), this.worker.close(landed && !this.worker.mayHoldLost));
     await this.#inTime(left(), this.queue.drained());
     const late = shutDownError();
@@ -276,6 +229,9 @@ export function recoveryOf(options: RecoveryOptions, table: ProcessTable): Recov
     documents: parts.documents,
     checkpoints: parts.checkpoints,
     planner: parts.planner,
+    health: parts.health.health,
+    metrics: parts.health.metrics,
+    cleanup: parts.cleaner.cleanup,
     on: emitter.on,
     events: (given) => parts.events(given),
     shutdown,

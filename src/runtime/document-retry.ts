@@ -74,6 +74,8 @@ export async function retryDocument(engine: Engine, starter: Starter, retry: Ret
 
 /** Into the recovery queue, with all its retries; null when somebody else has it by then. */
 async function putBack(engine: Engine, head: Head): Promise<Head | null> {
+  // It is being removed.
+  if (head.purged !== null) return null;
   const { taskId } = head.task;
   const { nonce, notAfter } = stampFor(engine, taskId);
   const partition = engine.store.partitionOf(taskId);

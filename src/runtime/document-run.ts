@@ -12,14 +12,14 @@ import type { Source } from '../state/eligibility.js';
 import { indexOf } from '../state/failure-filter.js';
 import { failureIndexes } from '../state/failures.js';
 import type { Head } from '../state/head.js';
-import { removeBatch } from '../state/removal.js';
 import type { RangeQuery } from '../storage/storage.js';
-import { applied, endUnowned, stampFor } from './commits.js';
+import { endUnowned } from './commits.js';
 import { givenUp, retryDocument } from './document-retry.js';
 import type { Engine, Handler } from './engine.js';
 import { forgetValues } from './document-values.js';
 import { readHeads } from './orphans.js';
 import type { Freed, OrphanFinder } from './orphans.js';
+import { purge } from './purging.js';
 import type { ReportBuilder, TaskReport } from './report.js';
 import type { Slots } from './slots.js';
 import type { Starter } from './starter.js';
@@ -118,12 +118,11 @@ export class DocumentRun {
   /** Takes away what is too old. One that is being tried right now is left to that. */
   async #expire(index: string, retentionMs: number): Promise<void> {
     const { engine } = this.#parts;
-    await this.#each([{ index, to: { fromNow: -retentionMs } }], async (head, partition) => {
-      const { taskId, name, status } = head.task;
+    await this.#each([{ index, to: { fromNow: -retentionMs } }], async (head) => {
+      const { name, status } = head.task;
       if (this.#filter.names?.includes(name) === false) return;
       if (head.failed === null || (status !== 'failed' && status !== 'dead_letter')) return;
-      if (await applied(engine, partition, removeBatch(head, stampFor(engine, taskId))))
-        this.counts.expired += 1;
+      if (await purge(engine, head)) this.counts.expired += 1;
     });
   }
 
@@ -287,7 +286,8 @@ export class DocumentRun {
         const heads = await readHeads(engine.store, partition, ids);
         for (const head of heads) {
           if (this.#isOver) return;
-          if (head !== null && !(head instanceof Error)) await visit(head, partition);
+          // One that is being removed is gone.
+          if (head !== null && !(head instanceof Error) && head.purged === null) await visit(head, partition);
         }
       }
     }

@@ -1,11 +1,15 @@
 /** The ends that an attempt can come to by its own owner's hand. Made when one comes: a running task needs none. */
+import { kindOf } from '../errors.js';
 import type { RecoveryError } from '../errors.js';
+import { log } from '../log.js';
 import { toJsonText } from '../domain/json.js';
 import type { StoredError } from '../domain/task.js';
 import { decodeControl } from '../state/control.js';
 import type { Draft } from '../state/draft.js';
 import { keys } from '../state/keys.js';
-import type { LiveTask, ResultText } from '../state/live-task.js';
+import type { Moment } from '../state/live-counts.js';
+import type { ResultText } from '../state/live-result.js';
+import type { LiveTask } from '../state/live-task.js';
 import type { RecordWriter } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
 import type { Fields } from '../storage/storage.js';
@@ -13,7 +17,15 @@ import { backoffMs } from './charges.js';
 import type { Engine, Handler } from './engine.js';
 import { leaveToOthers } from './engine.js';
 import { failureOf } from './failure-of.js';
-import { cancelledError, isFinal, storedErrorOf, unstorableError } from './task-errors.js';
+import type { Gate } from './gate.js';
+import {
+  cancelledError,
+  isFinal,
+  isNotItsFault,
+  isUndecodable,
+  storedErrorOf,
+  unstorableError,
+} from './task-errors.js';
 
 /** What came before the end. */
 interface Past {
@@ -23,6 +35,13 @@ interface Past {
   readonly ranMs: number | null;
   /** Its arguments, where its failures are tracked. */
   readonly args: readonly unknown[] | null;
+}
+
+type Stops = Pick<Gate, 'halted' | 'stop' | 'yielded'>;
+
+interface AfterError {
+  readonly told: unknown;
+  readonly retryInMs: number | null;
 }
 
 export class Ending {
@@ -52,7 +71,7 @@ export class Ending {
       unstorable = unstorableError(this.#taskId, error);
       result = { kind: 'unstorable' };
     }
-    await this.#write((draft) => this.#live.complete(draft, result, this.#engine.clock.monotonicMs()));
+    await this.#write((draft) => this.#live.complete(draft, result, this.#now()));
     if (unstorable !== null) throw unstorable;
     return value;
   }
@@ -78,7 +97,9 @@ export class Ending {
       thrown,
       known,
     });
-    await this.#write((draft) => this.#live.fail(draft, error, this.#past.errorCount + 1, failure));
+    await this.#write((draft) =>
+      this.#live.fail(draft, error, this.#past.errorCount + 1, failure, this.#now()),
+    );
     this.#engine.cleanups.run(this.#handler, this.#taskId, 'failed');
   }
 
@@ -92,6 +113,26 @@ export class Ending {
   halt(status: 'failed' | 'cancelled' | null, reason: unknown): Promise<void> {
     if (status === 'cancelled') return this.cancel(reason);
     return this.fail(reason);
+  }
+
+  /**
+   * Ends it as it has to be after an error. Resolves with what to reject with, in a box, since a promise can be thrown,
+   * too; and after how long it is tried again, in ms, if it is.
+   */
+  async afterError(thrown: unknown, { halted, stop, yielded }: Stops): Promise<AfterError> {
+    const stopped = stop ?? yielded;
+    let retryInMs: number | null = null;
+    try {
+      if (halted === 'cancelled') await this.cancel(stop);
+      else if (halted === 'failed') retryInMs = await this.failOrRetry(stop);
+      else if (stopped !== null || isNotItsFault(thrown, this.#engine.closing)) await this.release();
+      else if (isUndecodable(thrown, this.#taskId)) await this.leaveToOthers();
+      else retryInMs = await this.failOrRetry(thrown);
+      return { told: this.cancelled ?? stopped ?? thrown, retryInMs };
+    } catch (error) {
+      log.task('the end of %s could not be written: %s', this.#taskId, kindOf(error));
+      return { told: error, retryInMs };
+    }
   }
 
   /** After how long it is tried again, in ms; null: it has failed for good. */
@@ -122,6 +163,12 @@ export class Ending {
 
   get #taskId(): string {
     return this.#live.start.taskId;
+  }
+
+  #now(): Moment {
+    const { clock, store } = this.#engine;
+    const monotonicMs = clock.monotonicMs();
+    return { monotonicMs, storageMs: store.estimatedNowMs(this.#writer.partition, monotonicMs) };
   }
 
   #resultText(value: unknown): ResultText {

@@ -49,6 +49,8 @@ export interface Handler {
   readonly document:
     | ((args: readonly unknown[]) => { readonly path: () => unknown; readonly query: (() => unknown) | null })
     | null;
+  /** Null: for ever; undefined: as the Recovery says. */
+  readonly retentionMs: number | null | undefined;
   readonly maxAttempts: number;
   readonly maxDurationMs: number | null;
   readonly maxSilenceMs: number | null;
@@ -81,7 +83,7 @@ export interface Engine {
   readonly undecodable: Set<string>;
   readonly survivors: Survivors;
   readonly suspects: SuspectLane;
-  readonly attempts: Set<Pick<Attempt, 'taskId' | 'lose' | 'shutDown' | 'halt' | 'abandon'>>;
+  readonly attempts: Set<Pick<Attempt, 'taskId' | 'startedMs' | 'lose' | 'shutDown' | 'halt' | 'abandon'>>;
   /** Set once `shutdown` has begun. */
   closing: RecoveryError | null;
   /** What waits for its time, and must not once `shutdown` has begun. */

@@ -22,7 +22,8 @@ export async function checkHealth(engine: Engine): Promise<string[]> {
   }
 }
 
-async function runCheck({ clock }: Engine, name: string, check: () => unknown): Promise<void> {
+/** One of the user's checks. @throws `CHECK_FAILED` naming it */
+export async function runCheck({ clock }: Engine, name: string, check: () => unknown): Promise<void> {
   const late = (): Error => new RecoveryError('CHECK_FAILED', `no answer within ${CHECK_MS} ms`);
   try {
     await within(clock, CHECK_MS, Promise.resolve().then(check), late);

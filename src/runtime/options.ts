@@ -15,9 +15,13 @@ import { checkId } from '../domain/ids.js';
 import type { PayloadCodec } from '../domain/codec.js';
 import { documentSettingsOf } from '../domain/document-recovery.js';
 import type { DocumentRecoveryConfig, DocumentSettings } from '../domain/document-recovery.js';
+import type { Retention, Thresholds, ThresholdSettings } from '../domain/operations.js';
+import { isRetention, retentionOf } from '../domain/retention.js';
+import type { RetentionSettings } from '../domain/retention.js';
 import { KEPT_CRASHES } from '../domain/task.js';
 import type { CrashBudget, RecoveryStrategy, StoredError } from '../domain/task.js';
 import { messageOf } from '../errors.js';
+import { areThresholds, thresholdsOf } from '../monitoring/thresholds.js';
 import type { Storage } from '../storage/storage.js';
 
 /** Bounds on what is stored, in bytes of UTF-8 or in pieces. What is larger is refused before anything is written. */
@@ -90,6 +94,12 @@ export interface RecoveryOptions {
    * defaults. Without it, `recovery.documents` does what it is asked to.
    */
   readonly documents?: DocumentRecoveryConfig | undefined;
+  /** From when on a figure of `health` is worth an alarm, and an `alert` of kind `threshold_crossed`. */
+  readonly thresholds?: Thresholds | undefined;
+  /** For how long tasks that have ended are kept. */
+  readonly retention?: Retention | undefined;
+  /** How often a started worker looks at its health and cleans up, in ms, give or take a tenth. Default 60,000. */
+  readonly monitorIntervalMs?: number | undefined;
   /** For tests only: where time comes from. */
   readonly clock?: Clock | undefined;
   /** For tests only: where chance comes from. */
@@ -111,6 +121,9 @@ export interface Settings {
   readonly itemEvents: boolean;
   readonly redact: ((error: StoredError) => StoredError) | null;
   readonly documents: DocumentSettings;
+  readonly thresholds: ThresholdSettings;
+  readonly retention: RetentionSettings;
+  readonly monitorIntervalMs: number;
   /** Whether documents are recovered without being asked. */
   readonly recoversDocuments: boolean;
 }
@@ -184,6 +197,9 @@ const RECOVERY_CHECKS = {
   checks: areChecks,
   optionalEvents: listOf(oneOf('checkpoint_created', 'item_completed')),
   documents: (value: unknown) => (isObject(value) ? null : 'must be an object'),
+  thresholds: areThresholds,
+  retention: isRetention,
+  monitorIntervalMs: number(10, WEEK_MS),
   clock: hasMethods('wallMs', 'monotonicMs', 'schedule', 'defer'),
   random: hasMethods('nonce', 'fraction'),
 };
@@ -217,6 +233,9 @@ export function settingsOf(options: RecoveryOptions): Settings {
     itemEvents: options.optionalEvents?.includes('item_completed') ?? false,
     redact: options.redact ?? null,
     documents: documentSettingsOf('createRecovery, documents', options.documents ?? {}),
+    thresholds: thresholdsOf(options.thresholds),
+    retention: retentionOf(options.retention),
+    monitorIntervalMs: options.monitorIntervalMs ?? 60_000,
     recoversDocuments: options.documents !== undefined,
   };
 }

@@ -17,6 +17,7 @@ import { assertOpen } from './engine.js';
 import { failureFrom, LONGEST_PATH } from './failure-of.js';
 import { isId } from './options.js';
 import { inputTextOf } from './snapshot.js';
+import { purge } from './purging.js';
 import { assertSameInput, assertSameName } from './same-task.js';
 import { storedErrorOf } from './task-errors.js';
 
@@ -77,11 +78,15 @@ export async function reportFailure(engine: Engine, report: FailureReport): Prom
   assertOpen(engine);
   const { store, worker, fences } = engine;
   const { taskId, name } = given;
-  await worker.ensureName(name);
+  await worker.ensureName(name, engine.handlers.get(name)?.retentionMs);
   const partition = store.partitionOf(taskId);
   for (let tries = 0; tries < TRIES; tries += 1) {
     const { records } = await store.read(partition, [keys.head(taskId)]);
     const head = records[0] ? decodeHead(taskId, records[0]) : null;
+    if (head !== null && head.purged !== null) {
+      await purge(engine, head);
+      continue;
+    }
     if (head !== null) await assertReportable(engine, head, given);
     const failure = reportedOf(engine, report, given, head);
     const stamp: Stamp = stampFor(engine, taskId);

@@ -15,6 +15,7 @@ import type { DocumentRecoveryManager } from './document-manager.js';
 import type { Engine } from './engine.js';
 import { assertOpen } from './engine.js';
 import { checkHealth } from './health-check.js';
+import type { Monitor } from './monitor.js';
 import { namespaceExists } from './namespace.js';
 import { readHeads } from './orphans.js';
 import type { Freed, OrphanFinder } from './orphans.js';
@@ -87,10 +88,18 @@ export class Runs {
   #claiming = 0;
 
   readonly #documents: DocumentRecoveryManager;
+  readonly #monitor: Monitor;
 
-  constructor(engine: Engine, finder: OrphanFinder, starter: Starter, documents: DocumentRecoveryManager) {
+  constructor(
+    engine: Engine,
+    finder: OrphanFinder,
+    starter: Starter,
+    documents: DocumentRecoveryManager,
+    monitor: Monitor,
+  ) {
     this.#engine = engine;
     this.#documents = documents;
+    this.#monitor = monitor;
     this.#finder = finder;
     this.#discovery = new Discovery(engine, finder);
     this.#recoverer = new Recoverer(engine, this.#discovery, starter);
@@ -111,14 +120,14 @@ export class Runs {
       const run = this.#pass(this.#filter(), await this.sweeper.trustsLeases(), slots);
       await this.#within(options.timeoutMs ?? STARTUP_MS, run.underWay);
       this.sweeper.start(leaseMs + Math.ceil(leaseMs / 50));
-      this.#startDocuments();
+      this.#startBackground();
       return { warnings, postponed: null, finished: run.finished };
     } catch (error) {
       if (options.onUnavailable !== 'continue' || !isAway(error)) throw error;
       log.recovery('start goes on without recovery: %s', kindOf(error));
       this.#engine.emitter.alert('recovery_postponed', { reason: messageOf(error) });
       this.sweeper.start(Math.min(leaseMs, this.#engine.settings.sweepIntervalMs));
-      this.#startDocuments();
+      this.#startBackground();
       const empty = new ReportBuilder(0).build(0);
       return { warnings: [], postponed: error, finished: Promise.resolve(empty) };
     }
@@ -177,7 +186,8 @@ export class Runs {
     return planned;
   };
 
-  #startDocuments(): void {
+  #startBackground(): void {
+    this.#monitor.start();
     if (this.#engine.settings.recoversDocuments) this.#documents.start();
   }
 
@@ -229,6 +239,7 @@ export class Runs {
     const underWay = deferred<void>();
     const work = async (): Promise<RecoveryReport> => {
       await this.#discovery.discover(filter, report, judgeLeases);
+      this.#engine.worker.noteRun();
       this.#claiming += 1;
       const run = await this.#recoverer.drain(filter, report, slots, underWay.resolve).finally(() => {
         this.#claiming -= 1;

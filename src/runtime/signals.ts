@@ -4,7 +4,7 @@ import process from 'node:process';
 import { checkOptions, listOf, number, oneOf } from '../domain/check-options.js';
 import { kindOf } from '../errors.js';
 import { log } from '../log.js';
-import type { ShutdownOptions } from './create-recovery.js';
+import type { ShutdownOptions } from './recovery.js';
 
 /** Options of `handleSignals`. */
 export interface SignalOptions extends ShutdownOptions {

@@ -15,6 +15,7 @@ import { assertOpen, notAfter } from './engine.js';
 import { keptResult } from './kept-result.js';
 import type { Resume } from './journal.js';
 import type { OrphanFinder } from './orphans.js';
+import { purge } from './purging.js';
 import { pollMs, Retries } from './retries.js';
 import type { FirstStart, Started, StartedClaim } from './retries.js';
 import type { Slots } from './slots.js';
@@ -102,7 +103,7 @@ export class Starter {
   async #takeOff(call: Call, create: boolean): Promise<Started | 'running' | 'again'> {
     const own = this.#engine.flights.open(call.taskId, call.handler.name, call.inputText);
     try {
-      await this.#engine.worker.ensureName(call.handler.name);
+      await this.#engine.worker.ensureName(call.handler.name, call.handler.retentionMs);
       // A new task is the common case: it is made without looking first.
       let found: StartedClaim | Started | 'missing' | 'running' | 'again' = create
         ? await this.#create(call)
@@ -185,6 +186,10 @@ export class Starter {
     const { records, nowMs } = await store.read(store.partitionOf(taskId), [keys.head(taskId)]);
     if (!records[0]) return 'missing';
     const head = decodeHead(taskId, records[0]);
+    if (head.purged !== null) {
+      await purge(this.#engine, head);
+      return 'again';
+    }
     const { status, name, owner } = head.task;
     assertSameName(taskId, name, handler.name);
     if (status === 'dead_letter') throw gaveUpError('TASK_DEAD_LETTER', head.task);

@@ -9,11 +9,11 @@ import { keys } from '../state/keys.js';
 import type { FailureCommands, FailureReport } from '../state/failure-filter.js';
 import type { CancelOutcome, TaskCommands } from '../state/task-registry.js';
 import { forgetBatch, requeueBatch } from '../state/endings.js';
-import { removeBatch } from '../state/removal.js';
 import type { Stamp } from '../state/removal.js';
 import type { Batch } from '../storage/storage.js';
 import { applied, changing, endUnowned, stampFor, TRIES, wrongState } from './commits.js';
 import type { Engine } from './engine.js';
+import { purge } from './purging.js';
 import { reportFailure } from './report-failure.js';
 import { cancelledError } from './task-errors.js';
 
@@ -86,7 +86,7 @@ export class TaskAdmin implements TaskCommands, FailureCommands {
       const head = await this.#findAny(taskId);
       if (head === null) return false;
       if (!ENDED.has(head.task.status)) throw wrongState(head.task, 'cancel it, or wait for its end');
-      if (await this.#commit(taskId, removeBatch(head, this.#stamp(taskId)))) return true;
+      if (await purge(this.#engine, head)) return true;
     }
     throw changing(taskId);
   }
@@ -126,8 +126,9 @@ export class TaskAdmin implements TaskCommands, FailureCommands {
     await store.look();
     const wanted = [keys.head(taskId), keys.control(taskId)];
     const { records, nowMs } = await store.read(store.partitionOf(taskId), wanted);
-    if (records[0])
-      return { head: decodeHead(taskId, records[0]), control: decodeControl(records[1]), nowMs };
+    const head = records[0] ? decodeHead(taskId, records[0]) : null;
+    // One that is being removed is gone.
+    if (head?.purged === null) return { head, control: decodeControl(records[1]), nowMs };
     throw new RecoveryError('TASK_NOT_FOUND', `There is no task "${taskId}" in this namespace.`, {
       details: { taskId },
     });

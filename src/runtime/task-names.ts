@@ -22,17 +22,25 @@ export class TaskNames {
     this.#names.clear();
   }
 
-  /** Resolves once the name is known. */
-  async ensure(name: string, writer: RecordWriter): Promise<void> {
+  /**
+   * Resolves once the name is known, and how long its tasks are kept.
+   * @param retentionMs null: for ever; undefined: as each Recovery says
+   */
+  async ensure(name: string, writer: RecordWriter, retentionMs?: number | null): Promise<void> {
     const known = this.#names.get(name);
     // Every start of a task comes by here.
     if (known === null) return;
     // The worker's record is written for as long as it takes, and is waited for no longer than a create.
-    await within(this.#clock, this.#waitMs(), known ?? this.#write(name, writer), () => notWritten(name));
+    await within(this.#clock, this.#waitMs(), known ?? this.#write(name, writer, retentionMs), () =>
+      notWritten(name),
+    );
   }
 
-  #write(name: string, writer: RecordWriter): Promise<number> {
-    const written = writer.write((draft) => draft.index(indexes.names, name, 0));
+  #write(name: string, writer: RecordWriter, retentionMs: number | null | undefined): Promise<number> {
+    const written = writer.write((draft) => {
+      draft.index(indexes.names, name, 0);
+      draft.index(indexes.retentions, name, retentionScore(retentionMs));
+    });
     this.#names.set(name, written);
     written.then(
       () => this.#settle(name, written, 'known'),
@@ -47,6 +55,11 @@ export class TaskNames {
     if (now === 'known') this.#names.set(name, null);
     else this.#names.delete(name);
   }
+}
+
+function retentionScore(retentionMs: number | null | undefined): number | null {
+  if (retentionMs === undefined) return null;
+  return retentionMs ?? -1;
 }
 
 function notWritten(name: string): RecoveryError {

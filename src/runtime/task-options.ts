@@ -1,6 +1,7 @@
 /** The options of a task, their checks and their defaults. */
 import { checkOptions, isFunction, isObject, number, oneOf } from '../domain/check-options.js';
 import { isSchema } from '../domain/schema.js';
+import { isPeriod } from '../domain/retention.js';
 import type { SchemaInput, StandardSchema } from '../domain/schema.js';
 import type {
   Checkpoint,
@@ -105,6 +106,11 @@ export interface TaskOptions<A extends unknown[], R = unknown> {
   readonly maxDurationMs?: number | undefined;
   /** How long it may go on without any progress, step or item, in ms. Then as `maxDurationMs`. Default: no limit. */
   readonly maxSilenceMs?: number | undefined;
+  /**
+   * How long a task of this name is kept after it has ended, however it did, in ms; `null`: for ever. Known to all
+   * workers of the namespace once one with this option has started a task. Default: the Recovery's `retention`.
+   */
+  readonly retentionMs?: number | null | undefined;
   /** As in `RecoveryOptions`, for this task. */
   readonly maxCrashes?: number | CrashBudget | undefined;
   /** As in `RecoveryOptions`, for this task. */
@@ -144,6 +150,7 @@ const TASK_CHECKS = {
   maxDurationMs: number(1, 520 * WEEK_MS),
   maxSilenceMs: number(1, 520 * WEEK_MS),
   strategies: areStrategies,
+  retentionMs: isPeriod,
 };
 
 /** @throws `INVALID_OPTION` */

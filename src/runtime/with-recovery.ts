@@ -6,7 +6,7 @@ import { parseInput } from '../domain/schema.js';
 import type { SchemaInput, SchemaOutput, StandardSchema } from '../domain/schema.js';
 import { FIRST_VERSION } from '../state/head.js';
 import type { RecoveryContext } from './context.js';
-import type { Recovery } from './create-recovery.js';
+import type { Recovery } from './recovery.js';
 import type { Engine, Handler } from './engine.js';
 import { budgetOf } from './options.js';
 import type { Starter } from './starter.js';
@@ -129,6 +129,7 @@ export function handlerOf<A extends unknown[], R, D>(
             path: () => document(...(args as A)),
             query: query === undefined ? null : () => query(...(args as A)),
           }),
+    retentionMs: options.retentionMs,
     maxAttempts: options.maxAttempts ?? 1,
     maxDurationMs: options.maxDurationMs ?? null,
     maxSilenceMs: options.maxSilenceMs ?? null,

@@ -5,6 +5,7 @@
 import { isRecoveryError, kindOf, RecoveryError } from '../errors.js';
 import { log } from '../log.js';
 import type { Draft } from '../state/draft.js';
+import { OLDEST_FIELD, RUN_FIELD } from '../monitoring/figures.js';
 import { indexes, keys } from '../state/keys.js';
 import { RecordWriter, refusalError } from '../state/record-writer.js';
 import { fenceOf, makeToken } from '../state/token.js';
@@ -26,6 +27,8 @@ export class Worker implements LeaseHolder {
   /** True once this process may hold tasks that it doesn't run: it lost one, or never heard how a start ended. */
   mayHoldLost = false;
   #suspects = 0;
+  /** Monotonic start of the oldest attempt, as the storage was told last; null: none. */
+  #oldestMs: number | null = null;
   readonly #engine: Engine;
   readonly #onConflict: (error: RecoveryError) => void;
   readonly #names: TaskNames;
@@ -64,14 +67,14 @@ export class Worker implements LeaseHolder {
     await this.#open();
   }
 
-  /** Makes a task name known in the namespace, before its first task is. */
-  async ensureName(name: string): Promise<void> {
+  /** Makes a task name known in the namespace, before its first task is; `retentionMs` as in `TaskNames`. */
+  async ensureName(name: string, retentionMs: number | null | undefined): Promise<void> {
     try {
-      await this.#names.ensure(name, await this.#open());
+      await this.#names.ensure(name, await this.#open(), retentionMs);
     } catch (error) {
       // The storage lost our record since we signed on: sign on again and write the name anew.
       if (!isRecoveryError(error, 'LEASE_LOST')) throw error;
-      await this.#names.ensure(name, await this.#open());
+      await this.#names.ensure(name, await this.#open(), retentionMs);
     }
   }
 
@@ -94,7 +97,13 @@ export class Worker implements LeaseHolder {
     this.#writer?.note((draft) => draft.set(keys.worker(this.incarnation), { suspects: '0' }));
   }
 
+  /** When orphans were looked for last: known with the next renewal. */
+  noteRun(): void {
+    this.#writer?.note((draft) => draft.set(keys.recoveryRun, { [RUN_FIELD]: { fromNow: 0 } }));
+  }
+
   renew(): void {
+    this.#noteOldest();
     // A writer dies of an error that is not worth a retry. The next beat signs on again, lest the slot go unwatched.
     if (this.#writer?.abandoned === true) void this.#open().catch(() => {});
     else this.#writer?.renew();
@@ -121,6 +130,17 @@ export class Worker implements LeaseHolder {
     const token = records[0]?.get(TOKEN_FIELD);
     if (token === undefined) return;
     await queue.commit(store.home, removalOf(this.incarnation, token, last + store.callDeadlineMs));
+  }
+
+  /** When the oldest of what runs here began, whenever that is another one. */
+  #noteOldest(): void {
+    const [oldest] = this.#engine.attempts;
+    const sinceMs = oldest?.startedMs ?? null;
+    if (sinceMs === this.#oldestMs) return;
+    this.#oldestMs = sinceMs;
+    const { store } = this.#engine;
+    const at = sinceMs === null ? '' : String(store.estimatedNowMs(store.home, sinceMs));
+    this.#writer?.note((draft) => draft.set(keys.worker(this.incarnation), { [OLDEST_FIELD]: at }));
   }
 
   #open(): Promise<RecordWriter> {
@@ -166,6 +186,7 @@ export class Worker implements LeaseHolder {
       if (outcome.status === 'conflict') expect = outcome.current;
     }
     this.#names.clear();
+    this.#oldestMs = null;
     const start = { partition: store.home, key, fence, nonce, renewedMs, renewAfterMs: settings.leaseMs / 3 };
     const writer = new RecordWriter(start, queue, this.#writerOwner(), clock);
     this.#writer = writer;
@@ -270,7 +291,6 @@ export class Worker implements LeaseHolder {
   }
 }
 
-/** Takes a worker's record and its index entry away. */
 export function removalOf(incarnation: string, token: string, notAfterMs: number): Batch {
   return {
     guard: { key: keys.worker(incarnation), expect: token, next: null },

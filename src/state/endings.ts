@@ -5,6 +5,7 @@ import { counterFields, exhausted, forgotten, requeued } from './failures.js';
 import type { Failure } from './failures.js';
 import type { Head } from './head.js';
 import { indexes, keys, priorityBase } from './keys.js';
+import { countRecovery } from './recovery-counters.js';
 import { eventFields } from './task-events.js';
 import { makeToken } from './token.js';
 import { crashesText, leave, replaced } from './transitions.js';
@@ -16,6 +17,8 @@ export interface Ending {
   readonly error: StoredError;
   readonly nonce: string;
   readonly notAfter: number;
+  /** The storage's time, as whoever ends it knows it. */
+  readonly atMs: number;
 }
 
 const END_EVENTS = {
@@ -57,10 +60,7 @@ export function endBatch(head: Head, ending: Ending): Batch & { append: Fields[]
       { index: indexes.inState(status, name), id: taskId, score: { fromNow: 0 } },
       ...index,
     ],
-    // A retry that ends here, by the crash budget, has failed. One that fails by itself was counted then.
-    ...(failure === null || !kept || head.task.status === 'failed'
-      ? {}
-      : { increment: [{ key: keys.retryCounters, field: counterFields.failed, by: 1 }] }),
+    increment: counted(head, ending),
     append: [
       eventFields(END_EVENTS[status], { taskId, name, attempt, recovered: true }, seq, {
         reason: error.message,
@@ -68,6 +68,18 @@ export function endBatch(head: Head, ending: Ending): Batch & { append: Fields[]
       }),
     ],
   };
+}
+
+/** An end that is a failure is counted; one that had failed by itself was counted then. */
+function counted({ task, failed }: Head, { status, atMs }: Ending): NonNullable<Batch['increment']> {
+  if (status === 'cancelled' || task.status === 'failed') return [];
+  return [
+    ...countRecovery({ failed: 1, failures: 1 }, atMs),
+    // A retry that ends here, by the crash budget, has failed.
+    ...(failed === null || status !== 'dead_letter'
+      ? []
+      : [{ key: keys.retryCounters, field: counterFields.failed, by: 1 }]),
+  ];
 }
 
 /** Forgets what a task is known for as a failed document; the task itself stays as it is. */

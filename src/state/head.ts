@@ -1,6 +1,6 @@
 /** The head: a task's guarded record. Its fields, and their way to and from plain values. */
 import { RecoveryError } from '../errors.js';
-import { TASK_STATUSES } from '../domain/task.js';
+import { ORPHAN_CAUSES, TASK_STATUSES } from '../domain/task.js';
 import type { CrashEvidence, OrphanCause, StoredError, TaskRecord, TaskStatus } from '../domain/task.js';
 import { isObject } from '../domain/check-options.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
@@ -52,6 +52,8 @@ export interface Head {
   readonly failed: KnownFailure | null;
   /** How long it has run under live leases, in ms; kept only for tasks with a maximum. */
   readonly ranMs: number;
+  /** How many of its records are removed, by somebody who takes all of it away; null: nobody does. */
+  readonly purged: number | null;
 }
 
 /** Without a version of their own, tasks and code are of this one. */
@@ -59,17 +61,9 @@ export const FIRST_VERSION = '1';
 
 /** Texts up to this many characters live in the head itself: a key less to write and to read. */
 export const INLINE_CHARACTERS = 1_024;
+/** Set on a task that is being removed. */
+export const PURGING_FIELD = 'purging';
 export const REACHED_PREFIX = 'r:';
-const CAUSES: readonly OrphanCause[] = [
-  'lease_over',
-  'owner_dead',
-  'slot_taken_over',
-  'released',
-  'own',
-  'retried',
-  'retry_due',
-  'requeued',
-];
 
 class Reader {
   readonly #record: StoredRecord;
@@ -158,7 +152,7 @@ function crashOf(value: unknown): CrashEvidence[] {
       owner: typeof owner === 'string' ? owner : null,
       fence: number(fence),
       attempt: number(attempt),
-      cause: CAUSES.find((known) => known === cause) ?? 'lease_over',
+      cause: ORPHAN_CAUSES.find((known) => known === cause) ?? 'lease_over',
       step: typeof step === 'string' ? step : null,
       progressPercent: number(progressPercent),
       ranMs: number(ranMs),
@@ -226,7 +220,7 @@ function decodeTask(taskId: string, reader: Reader, token: string, pieces: KeptP
     stuckSinceMs: reader.number('stuckSince'),
     crashes,
     crashedAtMs: crashes.map(({ atMs }) => atMs),
-    orphanCause: reader.oneOf('cause', CAUSES),
+    orphanCause: reader.oneOf('cause', ORPHAN_CAUSES),
     items: itemsOf(pieces.maps),
     error: status === 'completed' || status === 'processing' ? null : storedError(reader.json('error')),
   };
@@ -259,5 +253,6 @@ export function decodeHead(taskId: string, record: StoredRecord): Head {
     claimedAtMs: reader.number('claimedAt') ?? task.createdAtMs,
     failed: knownFailure(reader, task),
     ranMs: reader.number('ranMs') ?? 0,
+    purged: reader.number(PURGING_FIELD),
   };
 }

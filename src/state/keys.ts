@@ -20,6 +20,14 @@ export const keys = {
   documentRun: 'r:documents',
   /** When values of failures were forgotten last, in each partition. */
   forgottenValues: 'v:documents',
+  /** What recovery has come to in all, in each partition. */
+  recoveryTotals: 'recoveries',
+  /** The same by the five minutes of an hour, numbered from 1970. */
+  recoveryHour: (hour: number): string => `t:${hour}`,
+  /** When orphans were looked for last; in the first partition. */
+  recoveryRun: 'r:recovery',
+  /** Until when counters were removed, in each partition. */
+  removedCounters: 'v:recoveries',
   quarantine: (taskId: string): string => `q:${taskId}`,
   checkpoint: (taskId: string, seq: number): string => `c${seq % KEPT_CHECKPOINTS}:${taskId}`,
   /** Names carry their length: a colon in one can't imitate the end of it. */
@@ -33,6 +41,8 @@ export const keys = {
 export const indexes = {
   /** Task names ever used in the namespace; in the first partition. */
   names: 'names',
+  /** How long tasks of a name are kept, in ms, for names that say so; -1: for ever. In the first partition. */
+  retentions: 'retentions',
   /** Worker records, by the end of their own lease; in the first partition. */
   workers: 'workers',
   /** What a worker holds, by the end of the lease. */

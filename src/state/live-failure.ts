@@ -34,13 +34,6 @@ export function keepFailure(
   if (before !== null) draft.increment(keys.retryCounters, counterFields.failed, 1);
 }
 
-/** A retry has succeeded. */
-export function countSuccess(draft: Draft, { failed: before }: Known, tookMs: number): void {
-  if (before === null) return;
-  draft.increment(keys.retryCounters, counterFields.succeeded, 1);
-  draft.increment(keys.retryCounters, counterFields.succeededMs, Math.max(0, Math.round(tookMs)));
-}
-
 /** It is no failed document any more. */
 export function forgetFailure(draft: Draft, { taskId, failed: before }: Known): void {
   if (before === null) return;

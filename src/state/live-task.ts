@@ -6,8 +6,12 @@ import { encodeCheckpoint } from './checkpoint-store.js';
 import type { CheckpointText } from './checkpoint-store.js';
 import type { Draft } from './draft.js';
 import type { KnownFailure } from './failures.js';
-import { INLINE_CHARACTERS, REACHED_PREFIX } from './head.js';
-import { countSuccess, forgetFailure, keepFailure } from './live-failure.js';
+import { REACHED_PREFIX } from './head.js';
+import { countCompleted, countFailed } from './live-counts.js';
+import type { Moment } from './live-counts.js';
+import { resultFields } from './live-result.js';
+import type { ResultText } from './live-result.js';
+import { forgetFailure, keepFailure } from './live-failure.js';
 import type { NewFailure } from './live-failure.js';
 import { indexes, keys, priorityBase } from './keys.js';
 import {
@@ -43,10 +47,6 @@ export interface LiveTaskStart {
   /** It has crashed before: what it is at is written before it begins, as evidence. */
   readonly crashed: boolean;
 }
-
-/** A result on its way to the storage. */
-export type ResultText =
-  { readonly kind: 'none' | 'unstorable' } | { readonly kind: 'text'; readonly text: string };
 
 export class LiveTask {
   readonly start: LiveTaskStart;
@@ -176,24 +176,21 @@ export class LiveTask {
     draft.index(indexes.stuck(this.start.name), this.start.taskId, sinceMs);
   }
 
-  /** @param nowMs monotonic time */
-  complete(draft: Draft, result: ResultText, nowMs: number): Fields[] {
-    const { taskId, startedMs } = this.start;
+  complete(draft: Draft, result: ResultText, now: Moment): Fields[] {
     forgetFailure(draft, this.start);
-    countSuccess(draft, this.start, nowMs - startedMs);
-    const fields: Record<string, string> = { progress: '100' };
-    if (result.kind !== 'text') fields['resultKind'] = result.kind;
-    else if (result.text.length <= INLINE_CHARACTERS) {
-      fields['resultKind'] = 'inline';
-      fields['result'] = result.text;
-    } else {
-      fields['resultKind'] = 'record';
-      draft.set(keys.result(taskId), { data: result.text });
-    }
+    countCompleted(draft, this.start, now);
+    const fields = { progress: '100', ...resultFields(draft, this.start.taskId, result) };
     return this.#end(draft, 'completed', fields, ['task_completed', 'recovery_completed'], {});
   }
 
-  fail(draft: Draft, error: StoredError, errorCount: number, failure: NewFailure | null): Fields[] {
+  fail(
+    draft: Draft,
+    error: StoredError,
+    errorCount: number,
+    failure: NewFailure | null,
+    now: Moment,
+  ): Fields[] {
+    countFailed(draft, this.start, now);
     const fields = { error: JSON.stringify(error), errors: String(errorCount) };
     if (failure !== null) keepFailure(draft, this.start, failure);
     return this.#end(draft, 'failed', fields, ['task_failed', 'recovery_failed'], errorDetails(error));

@@ -9,6 +9,8 @@ import { leave } from './transitions.js';
 export interface Stamp {
   readonly nonce: string;
   readonly notAfter: number;
+  /** The storage's time, as it knows it. */
+  readonly atMs: number;
 }
 
 /** Keys of the records that a task's checkpoints, steps and items have, or may have. */
@@ -30,20 +32,21 @@ export function piecesOf({ task: { taskId }, pieces, discovering, reached }: Hea
   ];
 }
 
-/** Takes a task that has ended away, with all that belongs to it. */
-export function removeBatch(head: Head, { notAfter }: Stamp): Batch {
+/**
+ * Takes a task that has ended away, with all that belongs to it.
+ * @param pieces what is left of its checkpoints, steps and items
+ */
+export function removeBatch(
+  head: Head,
+  { notAfter }: Stamp,
+  pieces: readonly string[] = piecesOf(head),
+): Batch {
   const { taskId } = head.task;
   const failure = head.failed?.failure ?? null;
   return {
     guard: { key: keys.head(taskId), expect: head.token, next: null },
     notAfter,
-    remove: [
-      keys.input(taskId),
-      keys.result(taskId),
-      keys.control(taskId),
-      keys.failure(taskId),
-      ...piecesOf(head),
-    ],
+    remove: [keys.input(taskId), keys.result(taskId), keys.control(taskId), keys.failure(taskId), ...pieces],
     index: [...leave(head), ...(failure === null ? [] : forgotten(taskId, failure).index)],
   };
 }

@@ -9,6 +9,7 @@ import { DISCOVERING_PREFIX, MAP_PREFIX, STEP_PREFIX } from './ledger.js';
 import type { NewFailure } from './live-failure.js';
 import { piecesOf } from './removal.js';
 import type { Stamp } from './removal.js';
+import { countRecovery } from './recovery-counters.js';
 import { errorDetails, eventFields } from './task-events.js';
 import { makeToken } from './token.js';
 import { leave, replaced } from './transitions.js';
@@ -23,14 +24,16 @@ export interface ReportedFailure extends NewFailure {
   readonly storedInput: string;
 }
 
+/** A failure that is heard of. */
+function heard({ atMs }: Stamp): NonNullable<Batch['increment']> {
+  return countRecovery({ failures: 1 }, atMs);
+}
+
 type Reported = Batch & { append: Fields[] };
 
 /** A document that nobody has heard of gets a head of its own: that of a task that has failed. */
-export function newDocumentBatch(
-  report: ReportedFailure,
-  fence: number,
-  { nonce, notAfter }: Stamp,
-): Reported {
+export function newDocumentBatch(report: ReportedFailure, fence: number, stamp: Stamp): Reported {
+  const { nonce, notAfter } = stamp;
   const { taskId, name, storedInput, failure, fields } = report;
   const change = failed(taskId, null, failure);
   const inline = storedInput.length <= INLINE_CHARACTERS;
@@ -57,6 +60,7 @@ export function newDocumentBatch(
       ...(inline ? [] : [{ key: keys.input(taskId), fields: { data: storedInput } }]),
     ],
     index: [{ index: indexes.inState('failed', name), id: taskId, score: { fromNow: 0 } }, ...change.index],
+    increment: heard(stamp),
     append: [
       eventFields(
         'task_failed',
@@ -81,7 +85,8 @@ const UNTOUCHED: Fields = {
 };
 
 /** One that failed before has failed again; one that was completed is to be done afresh. A dead letter stays one. */
-export function reportedBatch(head: Head, report: ReportedFailure, { nonce, notAfter }: Stamp): Reported {
+export function reportedBatch(head: Head, report: ReportedFailure, stamp: Stamp): Reported {
+  const { nonce, notAfter } = stamp;
   const { taskId, name, attempt, fence, status } = head.task;
   const dead = status === 'dead_letter';
   const change = failed(taskId, head.failed, report.failure, { waits: !dead, reported: true });
@@ -113,6 +118,7 @@ export function reportedBatch(head: Head, report: ReportedFailure, { nonce, notA
       { index: indexes.inState(state, name), id: taskId, score: { fromNow: 0 } },
       ...change.index,
     ]),
+    increment: heard(stamp),
     append: [
       eventFields(
         'task_failed',

@@ -2,6 +2,7 @@ import { RecoveryError } from '../errors.js';
 import { checkOptions, isText, number, oneOf } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
 import { TASK_STATUSES } from '../domain/task.js';
+import type { TaskHistory } from '../domain/operations.js';
 import type { TaskRecord, TaskStatus } from '../domain/task.js';
 import type { StoredRecord } from '../storage/storage.js';
 import { decodeParts, encodeParts } from './cursor.js';
@@ -10,6 +11,7 @@ import type { DuplicateReport } from './duplicates.js';
 import { decodeHead } from './head.js';
 import { indexes, keys } from './keys.js';
 import type { Store } from './store.js';
+import { historyOf } from './task-history.js';
 
 /** What to list. */
 export interface ListOptions {
@@ -99,7 +101,21 @@ export class TaskRegistry {
     checkId('The task id', taskId);
     await this.#store.look();
     const { records } = await this.#store.read(this.#store.partitionOf(taskId), [keys.head(taskId)]);
-    return records[0] ? decodeHead(taskId, records[0]).task : null;
+    const head = records[0] ? decodeHead(taskId, records[0]) : null;
+    // One that is being removed is gone.
+    return head?.purged === null ? head.task : null;
+  };
+
+  /**
+   * What is still known of a task's past, from the log of events: empty when that has been overtaken. It reads as much of
+   * the log as there is: for an operator's look, not for a loop.
+   * @throws `INVALID_ID`, `LAYOUT_MISMATCH`, `STORAGE_UNAVAILABLE`
+   * @example for (const { attempt, cause, end } of (await recovery.tasks.history('invoice-7')).attempts) console.log(attempt, cause, end);
+   */
+  readonly history = async (taskId: string): Promise<TaskHistory> => {
+    checkId('The task id', taskId);
+    await this.#store.look();
+    return historyOf(this.#store, taskId);
   };
 
   /**
@@ -249,7 +265,8 @@ export class TaskRegistry {
 function readable(id: string | undefined, record: StoredRecord | RecoveryError | null): TaskRecord[] {
   if (record === null || record instanceof Error || id === undefined) return [];
   try {
-    return [decodeHead(id, record).task];
+    const { task, purged } = decodeHead(id, record);
+    return purged === null ? [task] : [];
   } catch {
     return [];
   }

@@ -10,6 +10,7 @@ import type { KnownFailure } from './failures.js';
 import type { Head } from './head.js';
 import { INLINE_CHARACTERS } from './head.js';
 import { indexes, keys, priorityBase } from './keys.js';
+import { countRecovery } from './recovery-counters.js';
 import { eventFields } from './task-events.js';
 import { makeToken } from './token.js';
 
@@ -148,6 +149,8 @@ export interface Claim {
   readonly suspect: boolean;
   /** The version of the code that takes it. */
   readonly version: string;
+  /** The storage's time, as the claimer knows it. */
+  readonly atMs: number;
   /** The checkpoint's number that is resumed from; null for a clean restart. */
   readonly resumeSeq: number | null;
   readonly resumeName: string | null;
@@ -220,9 +223,10 @@ export function claimBatch(claim: Claim, holder: Holder): Batch & { append: Fiel
       ...replaced(leave(head), held(holder, name, taskId)),
       ...(document === null ? [] : retried(taskId, document, cause).index),
     ],
-    ...(document === null
-      ? {}
-      : { increment: [{ key: keys.retryCounters, field: counterFields.attempts, by: 1 }] }),
+    increment: [
+      ...countRecovery({ attempts: 1 }, claim.atMs),
+      ...(document === null ? [] : [{ key: keys.retryCounters, field: counterFields.attempts, by: 1 }]),
+    ],
     append,
   };
 }

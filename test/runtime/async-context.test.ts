@@ -3,7 +3,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.js';
 import { createRecovery } from '../../src/runtime/create-recovery.js';
-import type { Recovery } from '../../src/runtime/create-recovery.js';
+import type { Recovery } from '../../src/runtime/recovery.js';
 import { currentTask } from '../../src/runtime/task-context.js';
 import { memoryStorage } from '../../src/storage/memory.js';
 import type { Storage } from '../../src/storage/storage.js';

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RecoveryEvent } from '../../src/domain/events.js';
-import type { Recovery } from '../../src/runtime/create-recovery.js';
+import type { Recovery } from '../../src/runtime/recovery.js';
 import { settled } from '../support/manual-clock.js';
 import { LEASE_MS, namesOf, rejectionOf, trapUnhandledRejections, untilAborted, World } from './harness.js';
 

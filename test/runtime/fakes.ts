@@ -29,6 +29,7 @@ export function handlerWith(change: Partial<Handler> = {}): Handler {
     migrate: null,
     onVersionMismatch: 'restart',
     input: null,
+    retentionMs: undefined,
     maxAttempts: 1,
     document: null,
     maxDurationMs: null,

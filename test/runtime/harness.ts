@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect } from 'vitest';
 import type { RecoveryEvent } from '../../src/domain/events.js';
 import { RecoveryError } from '../../src/errors.js';
 import { recoveryOf } from '../../src/runtime/create-recovery.js';
-import type { Recovery } from '../../src/runtime/create-recovery.js';
+import type { Recovery } from '../../src/runtime/recovery.js';
 import { deferred } from '../../src/runtime/deferred.js';
 import type { ProcessTable } from '../../src/runtime/identity.js';
 import type { RecoveryOptions } from '../../src/runtime/options.js';

@@ -47,6 +47,21 @@ describe('createRecovery', () => {
       checkpointEvents: false,
       itemEvents: false,
       redact: null,
+      thresholds: {
+        stalled: 10,
+        processing: 50,
+        queue: 100,
+        oldestProcessingMs: HOUR_MS,
+        successRatePercent: 90,
+      },
+      retention: {
+        completed: 7 * 24 * HOUR_MS,
+        cancelled: 7 * 24 * HOUR_MS,
+        failed: 30 * 24 * HOUR_MS,
+        dead_letter: 30 * 24 * HOUR_MS,
+        countersMs: 8 * 24 * HOUR_MS,
+      },
+      monitorIntervalMs: 60_000,
       recoversDocuments: false,
       documents: {
         maxRetries: 3,

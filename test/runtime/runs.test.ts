@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Recovery } from '../../src/runtime/create-recovery.js';
+import type { Recovery } from '../../src/runtime/recovery.js';
 import type { TaskOptions } from '../../src/runtime/task-options.js';
 import { settled } from '../support/manual-clock.js';
 import { LEASE_MS, rejectionOf, trapUnhandledRejections, untilAborted, World } from './harness.js';

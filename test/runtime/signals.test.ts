@@ -1,7 +1,7 @@
 import process from 'node:process';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { messageOf } from '../../src/errors.js';
-import type { ShutdownOptions } from '../../src/runtime/create-recovery.js';
+import type { ShutdownOptions } from '../../src/runtime/recovery.js';
 import { deferred } from '../../src/runtime/deferred.js';
 import { handleSignals } from '../../src/runtime/signals.js';
 import { settled } from '../support/manual-clock.js';

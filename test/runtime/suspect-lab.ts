@@ -1,5 +1,5 @@
 /** Tasks that were in flight in two crashes, and the few words that tests of their trials share. */
-import type { Recovery } from '../../src/runtime/create-recovery.js';
+import type { Recovery } from '../../src/runtime/recovery.js';
 import type { World } from './harness.js';
 import { die, startQuietly } from './lab.js';
 

@@ -1,6 +1,6 @@
 /** The tasks that every simulated worker registers, and what each must come to. */
 import type { RecoveryContext } from '../../src/runtime/context.js';
-import type { Recovery } from '../../src/runtime/create-recovery.js';
+import type { Recovery } from '../../src/runtime/recovery.js';
 import { PIECES_TOTAL, runPieces } from './pieces-job.js';
 import type { WrappedTask } from '../../src/runtime/with-recovery.js';
 

@@ -2,7 +2,7 @@
 import { isRecoveryError } from '../../src/errors.js';
 import { sleep } from '../../src/clock.js';
 import { recoveryOf } from '../../src/runtime/create-recovery.js';
-import type { Recovery } from '../../src/runtime/create-recovery.js';
+import type { Recovery } from '../../src/runtime/recovery.js';
 import type { ProcessTable } from '../../src/runtime/identity.js';
 import type { RecoveryOptions } from '../../src/runtime/options.js';
 import type { Storage } from '../../src/storage/storage.js';

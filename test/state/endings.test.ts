@@ -7,7 +7,16 @@ import { controlBatch, decodeControl, livedField } from '../../src/state/control
 import { indexes, keys, priorityBase } from '../../src/state/keys.js';
 import { claimBatch, orphanBatch } from '../../src/state/transitions.js';
 import { crashAt } from '../recovery/snapshot.js';
-import { claimOn, create, expectConsistent, FOREVER, hold, holder, taskInMemory } from './task-in-memory.js';
+import {
+  claimOn,
+  create,
+  expectConsistent,
+  FOREVER,
+  hold,
+  holder,
+  NOW,
+  taskInMemory,
+} from './task-in-memory.js';
 import type { TaskInMemory } from './task-in-memory.js';
 
 const ERROR = { name: 'E', message: 'why', code: 'C' };
@@ -18,6 +27,7 @@ function ending(status: Ending['status'], change: Partial<Ending> = {}): Ending 
     crashes: [crashAt(1), crashAt(2)],
     error: ERROR,
     nonce: 'end',
+    atMs: 0,
     notAfter: FOREVER,
     ...change,
   };
@@ -40,7 +50,7 @@ const WAYS = {
   },
   failed: async (task: TaskInMemory) => {
     const { live, write } = await hold(task, holder('w1'));
-    await write((draft) => live.fail(draft, ERROR, 1, null));
+    await write((draft) => live.fail(draft, ERROR, 1, null, NOW));
   },
   cancelled: async (task: TaskInMemory) => {
     const { live, write } = await hold(task, holder('w1'));
@@ -135,7 +145,7 @@ describe('requeueBatch', () => {
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...waiting), fc.nat(10), async (way, priority) => {
         const task = await brought(way, priority);
-        const stamp = { nonce: 'c', notAfter: FOREVER };
+        const stamp = { nonce: 'c', notAfter: FOREVER, atMs: 0 };
         await task.commit(
           controlBatch('t', { cancel: '"no"', ...livedField(3) }, decodeControl(null), stamp),
         );
@@ -191,7 +201,7 @@ describe('requeueBatch', () => {
       live.step(draft, 'a', 'j1');
       live.item(draft, 'm', { buckets: 1, total: 2, done: 1, failed: 0 }, 'k', 'j1');
       live.automaticCheckpoint(draft, 40, null, 3);
-      live.fail(draft, ERROR, 1, null);
+      live.fail(draft, ERROR, 1, null, NOW);
     });
     const before = await task.head();
     await task.commit(requeueBatch(before, 'again', FOREVER));
@@ -230,6 +240,10 @@ it.each([
   const head = await task.head();
   const known = { ...head, task: { ...head.task, status }, failed: { failure, failedAtMs: 5, openAtMs: 5 } };
   const { increment = [] } = endBatch(known, ending(end));
-  expect(increment).toEqual(times === 0 ? [] : [{ key: keys.retryCounters, field: 'failed', by: times }]);
-  expect(endBatch({ ...known, failed: null }, ending(end)).increment).toBeUndefined();
+  const retries = increment.filter(({ key }) => key === keys.retryCounters);
+  expect(retries).toEqual(times === 0 ? [] : [{ key: keys.retryCounters, field: 'failed', by: times }]);
+  const totals = increment.filter(({ key }) => key === keys.recoveryTotals).map(({ field }) => field);
+  expect(totals).toEqual(times === 0 ? [] : ['failed', 'failures']);
+  const never = endBatch({ ...known, failed: null }, ending(end)).increment ?? [];
+  expect(never.filter(({ key }) => key === keys.retryCounters)).toEqual([]);
 });

@@ -6,7 +6,16 @@ import { indexes, keys, priorityBase } from '../../src/state/keys.js';
 import type { MapMark } from '../../src/state/ledger.js';
 import { Payloads } from '../../src/state/payloads.js';
 import { claimBatch } from '../../src/state/transitions.js';
-import { claimOn, create, expectConsistent, hold, holder, HOME, taskInMemory } from './task-in-memory.js';
+import {
+  claimOn,
+  create,
+  expectConsistent,
+  hold,
+  holder,
+  HOME,
+  NOW,
+  taskInMemory,
+} from './task-in-memory.js';
 
 async function running(recovered = false, priority = 0) {
   const task = taskInMemory();
@@ -117,7 +126,7 @@ describe('LiveTask', () => {
     ['long', { kind: 'text' as const, text: 'x'.repeat(INLINE_CHARACTERS + 1) }, 'record', null, true],
   ])('keeps a result that is %s', async (_what, result, resultKind, inline, elsewhere) => {
     const { task, live, write } = await running();
-    await write((draft) => live.complete(draft, result, 0));
+    await write((draft) => live.complete(draft, result, NOW));
     expect(await task.head()).toMatchObject({
       resultKind,
       result: inline,
@@ -130,10 +139,10 @@ describe('LiveTask', () => {
 
   it('ends with one event, or with two when it was recovered', async () => {
     const plain = await running();
-    await plain.write((draft) => plain.live.complete(draft, { kind: 'none' }, 0));
+    await plain.write((draft) => plain.live.complete(draft, { kind: 'none' }, NOW));
     expect(await eventsOf(plain)).toEqual(['task_completed']);
     const recovered = await running(true);
-    await recovered.write((draft) => recovered.live.complete(draft, { kind: 'none' }, 0));
+    await recovered.write((draft) => recovered.live.complete(draft, { kind: 'none' }, NOW));
     expect(await eventsOf(recovered)).toEqual(['recovery_completed', 'task_completed']);
   });
 
@@ -143,14 +152,14 @@ describe('LiveTask', () => {
     set.live.event(refused, 'checkpoint_created');
     set.live.prepare(refused);
     set.live.refused();
-    await set.write((draft) => set.live.complete(draft, { kind: 'none' }, 0));
+    await set.write((draft) => set.live.complete(draft, { kind: 'none' }, NOW));
     await expectConsistent(set.task);
   });
 
   it('fails with its error, but tells only name and code in events', async () => {
     const set = await running(true);
     await set.write((draft) =>
-      set.live.fail(draft, { name: 'TypeError', message: 'secret', code: 'E1' }, 1, null),
+      set.live.fail(draft, { name: 'TypeError', message: 'secret', code: 'E1' }, 1, null, NOW),
     );
     expect((await set.task.head()).task).toMatchObject({ status: 'failed', error: { message: 'secret' } });
     expect((await set.task.events()).slice(1)).toMatchObject([

@@ -5,7 +5,8 @@ import { removeBatch } from '../../src/state/removal.js';
 const removed = (fields: Record<string, string>): readonly string[] => {
   const head = { token: '7.n.3', status: 'failed', name: 'n', attempt: '1', createdAt: '5', ...fields };
   return (
-    removeBatch(decodeHead('t', new Map(Object.entries(head))), { nonce: 'x', notAfter: 9 }).remove ?? []
+    removeBatch(decodeHead('t', new Map(Object.entries(head))), { nonce: 'x', notAfter: 9, atMs: 0 })
+      .remove ?? []
   );
 };
 

@@ -37,6 +37,9 @@ export function newTask(change: Partial<NewTask> = {}): NewTask {
   };
 }
 
+/** A moment for what is counted. */
+export const NOW = { monotonicMs: 0, storageMs: 0 } as const;
+
 /** A claim for a resume by code of the same version; `head` is to be given. */
 export function claimOn(head: Head, change: Partial<Claim> = {}): Claim {
   return {
@@ -46,6 +49,7 @@ export function claimOn(head: Head, change: Partial<Claim> = {}): Claim {
     crashes: [],
     suspect: false,
     version: head.task.version,
+    atMs: 0,
     resumeSeq: null,
     resumeName: null,
     resumePercent: 0,

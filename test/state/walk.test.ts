@@ -12,6 +12,7 @@ import {
   holder,
   plan,
   taskInMemory,
+  NOW,
 } from './task-in-memory.js';
 
 const STEPS = [
@@ -57,7 +58,7 @@ it('property: after any walk through the states, indexes and events agree with t
           mine = await hold(task, by, true);
         }
         const error = { name: 'E', message: 'm', code: null };
-        const stamp = { nonce: `${each}${head.eventSeq}`, notAfter: FOREVER };
+        const stamp = { nonce: `${each}${head.eventSeq}`, notAfter: FOREVER, atMs: 0 };
         const end = { crashes: [crashAt(1)], error, ...stamp } as const;
         if (each === 'bury' && !ended) await task.commit(endBatch(head, { status: 'dead_letter', ...end }));
         if (each === 'withdraw' && !ended) await task.commit(endBatch(head, { status: 'cancelled', ...end }));
@@ -66,8 +67,9 @@ it('property: after any walk through the states, indexes and events agree with t
         if (running && each === 'retry') await write((draft) => live.retry(draft, error, 1, 50, null));
         if (running && each === 'cancel') await write((draft) => live.cancel(draft, error));
         if (running && each === 'release') await write((draft) => live.release(draft, null));
-        if (running && each === 'complete') await write((draft) => live.complete(draft, { kind: 'none' }, 0));
-        if (running && each === 'fail') await write((draft) => live.fail(draft, error, 1, null));
+        if (running && each === 'complete')
+          await write((draft) => live.complete(draft, { kind: 'none' }, NOW));
+        if (running && each === 'fail') await write((draft) => live.fail(draft, error, 1, null, NOW));
         if (running && each === 'stuck' && !live.isStuck) await write((draft) => live.stuck(draft, 3));
         if (running && each === 'progress') await write((draft) => live.progress(draft, 10, null, null, 4));
         if (running && each === 'checkpoint') await write((draft) => live.event(draft, 'checkpoint_created'));

@@ -1,5 +1,5 @@
 /** Tasks with one bug each that an undisturbed run doesn't show, and their twins without it. */
-import type { Recovery } from '../../src/runtime/create-recovery.js';
+import type { Recovery } from '../../src/runtime/recovery.js';
 import type { RecoveryContext } from '../../src/runtime/context.js';
 import type { TaskOptions } from '../../src/runtime/task-options.js';
 import type { ExploreWorld } from '../../src/testing/explore/incarnation.js';

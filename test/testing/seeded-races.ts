@@ -1,6 +1,6 @@
 /** Tasks with one bug each that only a second worker shows, and their twins without it. */
 import { isRecoveryError } from '../../src/errors.js';
-import type { Recovery } from '../../src/runtime/create-recovery.js';
+import type { Recovery } from '../../src/runtime/recovery.js';
 import type { RecoveryContext } from '../../src/runtime/context.js';
 import type { ExploreWorld } from '../../src/testing/explore/incarnation.js';
 import type { Definition, Order } from './seeded-bugs.js';

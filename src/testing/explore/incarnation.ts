@@ -1,7 +1,7 @@
 /** One process of a trial: a Recovery of its own, the consumer's tasks defined anew, and one call. */
 import { isRecoveryError, RecoveryError } from '../../errors.js';
 import { recoveryOf } from '../../runtime/create-recovery.js';
-import type { Recovery } from '../../runtime/create-recovery.js';
+import type { Recovery } from '../../runtime/recovery.js';
 import type { ProcessTable } from '../../runtime/identity.js';
 import type { RecoveryContext } from '../../runtime/context.js';
 import type { ItemContext } from '../../runtime/items.js';

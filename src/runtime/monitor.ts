@@ -1,0 +1,61 @@
+/** The last phase of start: looks at the health of recovery again and again, and cleans up. */
+import { kindOf } from '../errors.js';
+import { log } from '../log.js';
+import type { Cleaner } from './cleaner.js';
+import type { Engine } from './engine.js';
+import type { Health } from './health.js';
+
+const JITTER = 0.1;
+/** Tasks removed at a time, so that a long-neglected store doesn't keep a worker from looking at its health. */
+const ROUND = 10_000;
+
+export class Monitor {
+  readonly #engine: Engine;
+  readonly #health: Health;
+  readonly #cleaner: Cleaner;
+  #cancel: (() => void) | null = null;
+  #running: Promise<void> | null = null;
+  #started = false;
+
+  constructor(engine: Engine, health: Health, cleaner: Cleaner) {
+    this.#engine = engine;
+    this.#health = health;
+    this.#cleaner = cleaner;
+  }
+
+  start(): void {
+    if (this.#started || this.#engine.closing !== null) return;
+    this.#started = true;
+    this.#arm();
+  }
+
+  /** Resolves when what is under way has ended. */
+  async stop(): Promise<void> {
+    this.#started = false;
+    this.#cancel?.();
+    this.#cancel = null;
+    await this.#running;
+  }
+
+  #arm(): void {
+    const { clock, random, settings } = this.#engine;
+    const delayMs = settings.monitorIntervalMs * (1 + JITTER * (2 * random.fraction() - 1));
+    this.#cancel = clock.schedule(delayMs, () => {
+      this.#running = this.#run().finally(() => {
+        this.#running = null;
+        if (this.#started) this.#arm();
+      });
+    });
+  }
+
+  async #run(): Promise<void> {
+    try {
+      await this.#health.look();
+      const { more } = await this.#cleaner.cleanup({ limit: ROUND });
+      if (more) log.recovery('clean-up goes on with the next look');
+    } catch (error) {
+      // The sweeper tells of a storage that is away.
+      log.recovery('monitoring failed: %s', kindOf(error));
+    }
+  }
+}
