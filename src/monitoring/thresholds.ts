@@ -11,7 +11,7 @@ export interface Judged {
   readonly successRatePercent: number | null;
 }
 
-export const DEFAULT_THRESHOLDS: ThresholdSettings = {
+const DEFAULT_THRESHOLDS: ThresholdSettings = {
   stalled: 10,
   processing: 50,
   queue: 100,

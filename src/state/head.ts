@@ -1,7 +1,7 @@
 /** The head: a task's guarded record. Its fields, and their way to and from plain values. */
 import { RecoveryError } from '../errors.js';
 import { ORPHAN_CAUSES, TASK_STATUSES } from '../domain/task.js';
-import type { CrashEvidence, OrphanCause, StoredError, TaskRecord, TaskStatus } from '../domain/task.js';
+import type { CrashEvidence, StoredError, TaskRecord, TaskStatus } from '../domain/task.js';
 import { isObject } from '../domain/check-options.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
 import type { StoredRecord } from '../storage/storage.js';
