@@ -124,6 +124,7 @@ export type {
   DocumentRecoveryReport,
 } from './runtime/document-manager.js';
 export type { EventListener } from './runtime/emitter.js';
+export type { Logger } from './runtime/logging.js';
 export type { Limits, RecoveryOptions } from './runtime/options.js';
 export { currentTask } from './runtime/task-context.js';
 export type { SignalOptions } from './runtime/signals.js';

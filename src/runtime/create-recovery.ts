@@ -30,6 +30,7 @@ import { Health } from './health.js';
 import { ownIdentity, systemProcessTable } from './identity.js';
 import type { ProcessTable } from './identity.js';
 import { LeaseKeeper } from './lease-keeper.js';
+import { Logging } from './logging.js';
 import { Monitor } from './monitor.js';
 import { namespaceExists } from './namespace.js';
 import { settingsOf } from './options.js';
@@ -67,6 +68,7 @@ class Parts implements Engine {
   readonly checkpoints: CheckpointStore;
   readonly planner: RecoveryPlanner;
   readonly emitter: Emitter;
+  readonly logging: Logging;
   readonly worker: Worker;
   readonly leases: LeaseKeeper;
   readonly flights: Flights = new Flights();
@@ -102,6 +104,7 @@ class Parts implements Engine {
     this.checkpoints = new CheckpointStore(this.store);
     this.planner = new RecoveryPlanner(options.strategies ?? defaultStrategies());
     this.emitter = new Emitter(() => this.store.estimatedNowMs(this.store.home));
+    this.logging = new Logging(this.settings.logger, this.emitter);
     this.leases = new LeaseKeeper(this.clock, leaseMs, (lagMs) =>
       this.emitter.alert('event_loop_blocked', { lag_ms: String(Math.round(lagMs)) }),
     );

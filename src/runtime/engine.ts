@@ -23,6 +23,7 @@ import type { Emitter } from './emitter.js';
 import type { FenceMemory } from './fence-memory.js';
 import type { Flights } from './flights.js';
 import type { LeaseKeeper } from './lease-keeper.js';
+import type { Logging } from './logging.js';
 import type { Settings } from './options.js';
 import type { Survivors } from './survivors.js';
 import type { SuspectLane } from './suspects.js';
@@ -73,6 +74,7 @@ export interface Engine {
   readonly checkpoints: CheckpointStore;
   readonly planner: RecoveryPlanner;
   readonly emitter: Emitter;
+  readonly logging: Logging;
   readonly worker: Worker;
   readonly leases: LeaseKeeper;
   readonly flights: Flights;

@@ -23,6 +23,7 @@ import type { CrashBudget, RecoveryStrategy, StoredError } from '../domain/task.
 import { messageOf } from '../errors.js';
 import { areThresholds, thresholdsOf } from '../monitoring/thresholds.js';
 import type { Storage } from '../storage/storage.js';
+import type { Logger } from './logging.js';
 
 /** Bounds on what is stored, in bytes of UTF-8 or in pieces. What is larger is refused before anything is written. */
 export interface Limits {
@@ -100,6 +101,8 @@ export interface RecoveryOptions {
   readonly retention?: Retention | undefined;
   /** How often a started worker looks at its health and cleans up, in ms, give or take a tenth. Default 60,000. */
   readonly monitorIntervalMs?: number | undefined;
+  /** Hears what was found at start, how far recovery is, what failed, and alerts: ids, numbers and codes only. */
+  readonly logger?: Logger | undefined;
   /** For tests only: where time comes from. */
   readonly clock?: Clock | undefined;
   /** For tests only: where chance comes from. */
@@ -124,6 +127,7 @@ export interface Settings {
   readonly thresholds: ThresholdSettings;
   readonly retention: RetentionSettings;
   readonly monitorIntervalMs: number;
+  readonly logger: Logger | null;
   /** Whether documents are recovered without being asked. */
   readonly recoversDocuments: boolean;
 }
@@ -200,6 +204,7 @@ const RECOVERY_CHECKS = {
   thresholds: areThresholds,
   retention: isRetention,
   monitorIntervalMs: number(10, WEEK_MS),
+  logger: hasMethods('info', 'warn', 'error'),
   clock: hasMethods('wallMs', 'monotonicMs', 'schedule', 'defer'),
   random: hasMethods('nonce', 'fraction'),
 };
@@ -236,6 +241,7 @@ export function settingsOf(options: RecoveryOptions): Settings {
     thresholds: thresholdsOf(options.thresholds),
     retention: retentionOf(options.retention),
     monitorIntervalMs: options.monitorIntervalMs ?? 60_000,
+    logger: options.logger ?? null,
     recoversDocuments: options.documents !== undefined,
   };
 }

@@ -46,6 +46,7 @@ const LISTED = 1_000;
 /** Gathers a report while a run goes on. */
 export class ReportBuilder {
   readonly #startedMs: number;
+  readonly #onTask: ((task: Pick<TaskReport, 'outcome'>) => void) | null;
   readonly #tasks: TaskReport[] = [];
   #recovered = 0;
   #failed = 0;
@@ -55,7 +56,9 @@ export class ReportBuilder {
   #stuck = 0;
   #deferred = 0;
 
-  constructor(startedMs: number) {
+  /** @param onTask hears of each task */
+  constructor(startedMs: number, onTask: ((task: Pick<TaskReport, 'outcome'>) => void) | null = null) {
+    this.#onTask = onTask;
     this.#startedMs = startedMs;
   }
 
@@ -80,6 +83,7 @@ export class ReportBuilder {
     if (task.outcome === 'failed') this.#failed += 1;
     if (task.outcome === 'skipped') this.#skipped += 1;
     if (task.outcome === 'dead_letter') this.#deadLettered += 1;
+    this.#onTask?.(task);
     if (this.#tasks.length < LISTED) {
       this.#tasks.push({ ...task, items: task.items ?? null, error: task.error ?? null });
     }

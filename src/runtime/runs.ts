@@ -6,7 +6,7 @@ import type { RedriveFilter } from '../domain/document-recovery.js';
 import type { Plan } from '../domain/task.js';
 import type { Head } from '../state/head.js';
 import { log } from '../log.js';
-
+import { indexes } from '../state/keys.js';
 import { orphaningOf } from './charges.js';
 import { deferred, within } from './deferred.js';
 import { Discovery, unhandledOf } from './discovery.js';
@@ -15,6 +15,7 @@ import type { DocumentRecoveryManager } from './document-manager.js';
 import type { Engine } from './engine.js';
 import { assertOpen } from './engine.js';
 import { checkHealth } from './health-check.js';
+import { PassLog } from './logging.js';
 import type { Monitor } from './monitor.js';
 import { namespaceExists } from './namespace.js';
 import { readHeads } from './orphans.js';
@@ -234,23 +235,35 @@ export class Runs {
     judgeLeases: boolean,
     slots: Slots,
   ): { underWay: Promise<void>; finished: Promise<RecoveryReport> } {
-    const { clock } = this.#engine;
-    const report = new ReportBuilder(clock.monotonicMs());
+    const { clock, logging } = this.#engine;
+    const told = new PassLog(logging);
+    const report = new ReportBuilder(clock.monotonicMs(), (task) => told.ended(task));
     const underWay = deferred<void>();
     const work = async (): Promise<RecoveryReport> => {
       await this.#discovery.discover(filter, report, judgeLeases);
       this.#engine.worker.noteRun();
+      if (!logging.silent) told.found(await this.#waiting(filter));
       this.#claiming += 1;
       const run = await this.#recoverer.drain(filter, report, slots, underWay.resolve).finally(() => {
         this.#claiming -= 1;
       });
       await run.ended;
-      return report.build(clock.monotonicMs());
+      const built = report.build(clock.monotonicMs());
+      told.over(built);
+      return built;
     };
     const finished = work();
     finished.catch(underWay.reject);
     underWay.promise.catch(() => {});
     return { underWay: underWay.promise, finished };
+  }
+
+  /** Tasks in the recovery queue, due or not. */
+  async #waiting(filter: PassFilter): Promise<number> {
+    if (filter.taskIds !== undefined) return filter.taskIds.size;
+    const names = [...this.#discovery.namesOf(filter)];
+    const counts = names.map((name) => this.#engine.store.count(indexes.inState('orphaned', name)));
+    return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
   }
 
   #within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {

@@ -62,6 +62,7 @@ describe('createRecovery', () => {
         countersMs: 8 * 24 * HOUR_MS,
       },
       monitorIntervalMs: 60_000,
+      logger: null,
       recoversDocuments: false,
       documents: {
         maxRetries: 3,
