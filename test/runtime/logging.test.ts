@@ -99,8 +99,7 @@ describe('an application log', () => {
   });
 
   it.each([{ info: () => {} }, 'console', 5])('must be one: %j', (logger) => {
-    expect(() => createRecovery({ storage: memoryStorage(), logger: logger as never })).toThrow(
-      /"logger" must be/,
-    );
+    const options = Object.assign({ storage: memoryStorage() }, { logger });
+    expect(() => Reflect.apply(createRecovery, null, [options])).toThrow(/"logger" must be/);
   });
 });
