@@ -113,8 +113,8 @@ export interface Space {
 /** A warning when less than a tenth and less than 1 GiB is free. */
 export function spaceWarning({ bsize, blocks, bavail }: Space): string | null {
   const free = bavail * bsize;
-  // Without blocks: a file system that does not count.
-  if (blocks === 0 || free >= LEAST_FREE_BYTES || bavail >= blocks * LEAST_FREE_SHARE) return null;
+  // A file system that does not count has 0 of 0 blocks free, which is no warning either.
+  if (free >= LEAST_FREE_BYTES || bavail >= blocks * LEAST_FREE_SHARE) return null;
   const percent = Math.floor((100 * bavail) / blocks);
   const left = `${Math.floor(free / 2 ** 20)} MiB (${percent} %)`;
   return `The disk of the database is nearly full: ${left} are free. Writes will be refused when it is.`;
