@@ -8,6 +8,7 @@ import { cpus, totalmem } from 'node:os';
 import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { codecCost } from './codec.mjs';
+import { counts } from './counts.mjs';
 import { discovery } from './discovery.mjs';
 import { documents } from './documents.mjs';
 import { heapPerTask } from './heap.mjs';
@@ -24,6 +25,7 @@ const MEASURES = {
   heap: heapPerTask,
   import: importTime,
   discovery,
+  counts,
   documents,
 };
 

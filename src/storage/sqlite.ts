@@ -5,11 +5,12 @@ import { commitBatches } from './sqlite/commit.js';
 import { isName } from './sqlite/connection.js';
 import type { Connection } from './sqlite/connection.js';
 import type { SqliteDatabase } from './sqlite/driver.js';
+import { inspectSqlite } from './sqlite/inspect.js';
 import { Link } from './sqlite/link.js';
 import { countEntries, readEvents, readRange, readRecords } from './sqlite/queries.js';
-import type { Synchronous } from './sqlite/schema.js';
+import { MODES } from './sqlite/schema.js';
 import { DEFAULT_CALL_DEADLINE_MS, DEFAULT_MAX_EVENTS } from './storage.js';
-import type { CallOptions, Storage, StorageReport } from './storage.js';
+import type { CallOptions, Storage } from './storage.js';
 
 export type { SqliteDatabase, SqliteParam, SqliteStatement } from './sqlite/driver.js';
 
@@ -29,8 +30,6 @@ export interface SqliteStorageOptions {
   readonly callDeadlineMs?: number;
 }
 
-const MODES: readonly Synchronous[] = ['OFF', 'NORMAL', 'FULL', 'EXTRA'];
-
 function wholeOption(name: keyof SqliteStorageOptions, value: unknown, otherwise: number): number {
   if (value === undefined) return otherwise;
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 1) return value;
@@ -43,32 +42,6 @@ function checkTarget(target: unknown): void {
   if (!isDatabase) {
     throw new RecoveryError('INVALID_OPTION', 'sqliteStorage: needs a path or an open database object.');
   }
-}
-
-function describe(journal: string, mode: Synchronous | undefined): StorageReport {
-  const warnings: string[] = [];
-  if (journal === 'memory' || journal === 'off') {
-    warnings.push(`journal_mode is "${journal}": a crash while writing loses or damages the database.`);
-  } else if (journal !== 'wal') {
-    warnings.push(`journal_mode is "${journal}": readers and writers block each other; use WAL.`);
-  }
-  if (mode !== 'FULL' && mode !== 'EXTRA') {
-    warnings.push(`synchronous is ${mode ?? 'unknown'}: a power cut may lose acknowledged writes; use FULL.`);
-  }
-  const survives =
-    journal === 'memory' || journal === 'off'
-      ? 'nothing that is certain'
-      : mode === 'FULL' || mode === 'EXTRA'
-        ? 'a crash of the process, of the machine, and a power cut'
-        : 'a crash of the process';
-  return {
-    durability: `an acknowledged write survives ${survives} (journal_mode ${journal}, synchronous ${mode ?? 'unknown'})`,
-    warnings,
-  };
-}
-
-function inspect(db: Connection): StorageReport {
-  return db.read(() => describe(db.pragma('journal_mode'), MODES[Number(db.pragma('synchronous'))]));
 }
 
 /**
@@ -135,7 +108,7 @@ export function sqliteStorage(
       on(partition, given, (db) => countEntries(db, partition, index, bounds)),
     events: (partition, { after, limit }, given) =>
       on(partition, given, (db) => readEvents(db, partition, after, limit)),
-    inspect: (given) => link.run(given?.deadlineMs ?? deadlineMs, inspect),
+    inspect: (given) => inspectSqlite(link, given?.deadlineMs ?? deadlineMs),
     close: () => link.close(),
   };
 }

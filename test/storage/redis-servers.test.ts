@@ -30,6 +30,9 @@ describe('other than one server', () => {
     const { entries } = await mocked.range(PART, 'i', { limit: 5 });
     expect(entries).toEqual([{ id: 'a', score: 15 }]);
     expect((await mocked.events(PART, { after: null, limit: 5 })).events).toHaveLength(1);
+    const gone = { guard: { key: 'a', expect: made.guard.next, next: null }, remove: ['b'] };
+    expect((await one(mocked, gone)).status).toBe('applied');
+    expect((await mocked.read(PART, ['a', 'b'])).records).toEqual([null, null]);
   });
 
   test('a Cluster: one partition a call, all its keys on one node', async () => {

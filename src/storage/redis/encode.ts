@@ -23,7 +23,7 @@ const LONGEST_COMMAND = 4_000;
 const MOST_EVENT_FIELDS: number = LONGEST_COMMAND / 2 - 2;
 
 interface Write {
-  readonly command: 'DEL' | 'HDEL' | 'HINCRBY' | 'HSET' | 'XADD' | 'ZADD' | 'ZREM';
+  readonly command: 'HDEL' | 'HINCRBY' | 'HSET' | 'UNLINK' | 'XADD' | 'ZADD' | 'ZREM';
   readonly key: string;
   readonly args: Value[];
 }
@@ -71,7 +71,7 @@ function planWrites(partition: string, batch: Batch, maxEvents: string): { write
   const writes: Write[] = [];
   let guard: Value[] = [TOKEN_FIELD, batch.guard.next ?? ''];
   for (const key of batch.remove ?? []) {
-    writes.push({ command: 'DEL', key: recordKey(partition, key), args: [] });
+    writes.push({ command: 'UNLINK', key: recordKey(partition, key), args: [] });
   }
   for (const { key, fields } of batch.unset ?? []) {
     pushWrite(writes, 'HDEL', recordKey(partition, key), [...fields]);
@@ -103,10 +103,10 @@ function planWrites(partition: string, batch: Batch, maxEvents: string): { write
 }
 
 const SIZE_OF: Readonly<Record<Write['command'], string>> = {
-  DEL: '',
   HDEL: 'HLEN',
   HINCRBY: '',
   HSET: 'HLEN',
+  UNLINK: '',
   XADD: 'XLEN',
   ZADD: 'ZCARD',
   ZREM: 'ZCARD',
@@ -114,7 +114,7 @@ const SIZE_OF: Readonly<Record<Write['command'], string>> = {
 
 /**
  * The keys whose type is to be checked, with a command that fails on another type. Not among them: the guard
- * (HGET tells), counters (read anyway), removed keys (DEL takes any type) and the first write's key.
+ * (HGET tells), counters (read anyway), removed keys (UNLINK takes any type) and the first write's key.
  */
 function planChecks(
   guardKey: string,
@@ -129,7 +129,7 @@ function planChecks(
     if (size !== '') checks.set(key, size);
   }
   const first = writes[0];
-  if (first !== undefined && first.command !== 'DEL') checks.delete(first.key);
+  if (first !== undefined && first.command !== 'UNLINK') checks.delete(first.key);
   checks.delete(guardKey);
   return checks;
 }

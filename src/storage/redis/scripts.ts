@@ -42,6 +42,9 @@ return { unpack(out, 1, o) }`;
  * the guard's HGET, from a check, or because the write itself is the first one. Lack of memory, a read-only
  * replica and a failing disk also show at the first write.
  *
+ * Records go by UNLINK: DEL of one with 100,000 fields holds the server up for 25 ms, UNLINK for less than 0.1. Where
+ * the user may not run it, DEL does.
+ *
  * A reply is the time, then for each batch: 1 applied or 2 duplicate and the observed records, 3 conflict and
  * the token, 4 expired, 5 (nothing was written) or 6 (something was) with the error and the key.
  */
@@ -98,6 +101,10 @@ local function check(q, k, count)
   end
 end
 
+local function del(key, reply)
+  return type(reply) == 'table' and try('DEL', key) or reply
+end
+
 local p, k, last = 2 + A[1], 1, #A
 while p <= last do
   local guard, ops, key, stop = K[k], p + A[p + 5], k, p + A[p + 3]
@@ -131,6 +138,7 @@ while p <= last do
       local e = q + 1 + A[q + 1]
       key = key + 1
       local reply = try(A[q], K[key], unpack(A, q + 2, e))
+      if A[q] == 'UNLINK' then reply = del(K[key], reply) end
       if type(reply) == 'table' then
         bad, culprit = reply.err, K[key]
       else
@@ -139,7 +147,11 @@ while p <= last do
     end
     if not bad then
       local reply
-      if A[p + 7] == '' then reply = try('DEL', guard) else reply = try('HSET', guard, unpack(A, p + 6, ops)) end
+      if A[p + 7] == '' then
+        reply = del(guard, try('UNLINK', guard))
+      else
+        reply = try('HSET', guard, unpack(A, p + 6, ops))
+      end
       if type(reply) == 'table' then bad, culprit = reply.err, guard end
     end
     if bad then
