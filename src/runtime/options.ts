@@ -13,6 +13,7 @@ import {
 import type { Check } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
 import type { PayloadCodec } from '../domain/codec.js';
+import type { RecoveryHooks } from '../domain/hooks.js';
 import { documentSettingsOf } from '../domain/document-recovery.js';
 import type { DocumentRecoveryConfig, DocumentSettings } from '../domain/document-recovery.js';
 import type { Retention, Thresholds, ThresholdSettings } from '../domain/operations.js';
@@ -100,6 +101,8 @@ export interface RecoveryOptions {
   readonly retention?: Retention | undefined;
   /** How often a started worker looks at its health and cleans up, in ms, give or take a tenth. Default 60,000. */
   readonly monitorIntervalMs?: number | undefined;
+  /** Watch attempts, steps, checkpoints, takeovers and passes, for spans and histograms: the first ones are the outermost. */
+  readonly hooks?: RecoveryHooks | readonly RecoveryHooks[] | undefined;
   /** For tests only: where time comes from. */
   readonly clock?: Clock | undefined;
   /** For tests only: where chance comes from. */
@@ -200,6 +203,8 @@ const RECOVERY_CHECKS = {
   thresholds: areThresholds,
   retention: isRetention,
   monitorIntervalMs: number(10, WEEK_MS),
+  hooks: (value: unknown) =>
+    isObject(value) || Array.isArray(value) ? null : 'must be hooks, or a list of them',
   clock: hasMethods('wallMs', 'monotonicMs', 'schedule', 'defer'),
   random: hasMethods('nonce', 'fraction'),
 };

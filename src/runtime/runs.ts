@@ -234,7 +234,7 @@ export class Runs {
     judgeLeases: boolean,
     slots: Slots,
   ): { underWay: Promise<void>; finished: Promise<RecoveryReport> } {
-    const { clock } = this.#engine;
+    const { clock, hooks } = this.#engine;
     const report = new ReportBuilder(clock.monotonicMs());
     const underWay = deferred<void>();
     const work = async (): Promise<RecoveryReport> => {
@@ -247,7 +247,7 @@ export class Runs {
       await run.ended;
       return report.build(clock.monotonicMs());
     };
-    const finished = work();
+    const finished = hooks.active ? hooks.recovery(work) : work();
     finished.catch(underWay.reject);
     underWay.promise.catch(() => {});
     return { underWay: underWay.promise, finished };
