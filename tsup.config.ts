@@ -18,6 +18,8 @@ const config: Options[] = [
       redis: 'src/storage/redis.ts',
       sqlite: 'src/storage/sqlite.ts',
       testing: 'src/testing/index.ts',
+      opentelemetry: 'src/integrations/opentelemetry/index.ts',
+      prometheus: 'src/integrations/prometheus/index.ts',
     },
   },
   // By itself: what it would share with the main entry is a few numbers, and a file more for everybody to load.

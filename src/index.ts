@@ -27,6 +27,16 @@ export type {
   ValidationEvidence,
   VersionChange,
 } from './domain/task.js';
+export type {
+  AttemptInfo,
+  CheckpointWritten,
+  PassFigures,
+  RecoveryHooks,
+  StepInfo,
+  Takeover,
+  Watched,
+  WatchedPass,
+} from './domain/hooks.js';
 export { aesGcmCodec, chainCodecs, gzipCodec } from './domain/codec.js';
 export type { AesGcmOptions, GzipOptions, PayloadCodec } from './domain/codec.js';
 export type {

@@ -1,4 +1,8 @@
 /** What watches over a Recovery from outside: for spans and histograms. */
+import type { OrphanCause, RecoveryAction } from './task.js';
+
+/** What was watched has ended. An error is the one that was thrown, as it is: it may hold what users gave. */
+export type Watched = { readonly ok: true } | { readonly ok: false; readonly error: unknown };
 
 /** An attempt that is about to run its function. */
 export interface AttemptInfo {
@@ -9,9 +13,16 @@ export interface AttemptInfo {
   readonly fence: number;
   /** Whether it takes up what an earlier attempt left. */
   readonly recovered: boolean;
-  /** What an earlier attempt's watcher has left with `keep`; null without one. */
+  /** How the task was found to be free to take; null for a first start. */
+  readonly cause: OrphanCause | null;
+  /** What the planner decided; null for a first start. */
+  readonly decision: RecoveryAction | null;
+  /** What was left with `keep` last, by whichever attempt; null without that. */
   readonly kept: string | null;
-  /** Leaves up to 1,024 characters for watchers of the next attempt, wherever it runs. Written with the attempt's next write. */
+  /**
+   * Leaves a text for watchers of later attempts, wherever they run. It is written with the attempt's next write or
+   * renewal, readable in the storage. A task has one such text, the last one stays; over 1,024 characters is ignored.
+   */
   readonly keep: (text: string) => void;
 }
 
@@ -19,16 +30,18 @@ export interface AttemptInfo {
 export interface StepInfo {
   readonly taskId: string;
   readonly name: string;
+  readonly attempt: number;
   readonly step: string;
 }
 
-/** A checkpoint that is durable. */
+/** A checkpoint with a name that is durable. */
 export interface CheckpointWritten {
   readonly taskId: string;
   readonly name: string;
+  readonly attempt: number;
   readonly checkpoint: string;
-  /** Characters of JSON that were stored. */
-  readonly size: number;
+  /** Its data and state as they were stored, in bytes of UTF-8: JSON, or what the codec made of it. */
+  readonly sizeBytes: number;
   /** From the call to the storage's answer, in ms. */
   readonly latencyMs: number;
 }
@@ -37,24 +50,49 @@ export interface CheckpointWritten {
 export interface Takeover {
   readonly taskId: string;
   readonly name: string;
+  /** The attempt that begins with it. */
   readonly attempt: number;
-  readonly cause: string;
-  readonly decision: string;
+  readonly cause: OrphanCause;
+  readonly decision: RecoveryAction;
   /** From the dead owner's last sign of life to the claim, in ms; null when nobody died. */
   readonly silentMs: number | null;
 }
 
+/** What a pass of recovery came to, in numbers of tasks. */
+export interface PassFigures {
+  readonly discovered: number;
+  readonly recovered: number;
+  readonly failed: number;
+  readonly skipped: number;
+  readonly deferred: number;
+  readonly deadLettered: number;
+}
+
+/** A pass of recovery has ended. */
+export type WatchedPass =
+  { readonly ok: true; readonly figures: PassFigures } | { readonly ok: false; readonly error: unknown };
+
 /**
- * Watches. What a hook throws or rejects with is ignored, and a hook that doesn't call `run` is passed over: what it
- * watches runs once all the same. Hooks that are given `run` should call it at once, and return its promise.
+ * Watches a Recovery: `createRecovery({ hooks })` or `recovery.instrument(hooks)`. Those that are given `run` call it
+ * before they return or await anything; what they enter around it (an `AsyncLocalStorage`, a span) is there in what
+ * runs. `run` never rejects, and says how it ended. A hook can't change the work: what it throws or rejects with is
+ * ignored, and where it has not called `run` by the time it returns, the work runs without it, once in any case.
+ * @example
+ * const hooks = {
+ *   attempt: async ({ name }, run) => {
+ *     const startedMs = performance.now();
+ *     const { ok } = await run();
+ *     console.log(name, ok ? 'returned' : 'threw', performance.now() - startedMs);
+ *   },
+ * };
  */
 export interface RecoveryHooks {
-  /** Around an attempt's function. */
-  readonly attempt?: (about: AttemptInfo, run: () => Promise<unknown>) => unknown;
+  /** Around an attempt's function. Not around `validate`, `migrate` and the end's write. */
+  readonly attempt?: ((about: AttemptInfo, run: () => Promise<Watched>) => unknown) | undefined;
   /** Around a step's function. */
-  readonly step?: (about: StepInfo, run: () => Promise<unknown>) => unknown;
-  /** Around a pass of recovery, until all that it started has ended. */
-  readonly recovery?: (run: () => Promise<unknown>) => unknown;
-  readonly checkpoint?: (about: CheckpointWritten) => unknown;
-  readonly takeover?: (about: Takeover) => unknown;
+  readonly step?: ((about: StepInfo, run: () => Promise<Watched>) => unknown) | undefined;
+  /** Around a pass of recovery, until all that it started has ended. Most passes find nothing. */
+  readonly recovery?: ((run: () => Promise<WatchedPass>) => unknown) | undefined;
+  readonly checkpoint?: ((about: CheckpointWritten) => unknown) | undefined;
+  readonly takeover?: ((about: Takeover) => unknown) | undefined;
 }

@@ -10,7 +10,7 @@ import type { Orphaning } from '../state/transitions.js';
 import type { Engine, Handler } from './engine.js';
 
 /** Causes that mean that the owner died with the task in its hands. */
-const CRASHES: ReadonlySet<OrphanCause> = new Set(['lease_over', 'owner_dead', 'slot_taken_over']);
+export const DEATHS: ReadonlySet<OrphanCause> = new Set(['lease_over', 'owner_dead', 'slot_taken_over']);
 
 /** The wait after the second crash, and how long it can become by doubling, in ms. */
 const FIRST_BACKOFF_MS = 1_000;
@@ -42,7 +42,7 @@ export function crashesOf(
   const { task, began, suspect, claimedAtMs } = head;
   const before = task.crashes;
   // In the recovery queue it has been charged already.
-  if (task.status !== 'processing' || !CRASHES.has(cause)) return before;
+  if (task.status !== 'processing' || !DEATHS.has(cause)) return before;
   if (task.attempt > 1 && began !== task.attempt) return before;
   if (cause === 'lease_over' && sawOutage(engine, head)) return before;
   if (ownerSuspects > 0 && !suspect && before.length === 0) return before;

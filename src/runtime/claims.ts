@@ -17,6 +17,7 @@ import type { DiscoverHook } from './pieces.js';
 import { argumentsOf, examine, inputTextOf, planFor, resumeOf } from './snapshot.js';
 import type { Found } from './snapshot.js';
 import { cancelledError } from './task-errors.js';
+import { tellTakeover } from './watching.js';
 
 /** What a claim came to. */
 export type ClaimResult =
@@ -107,6 +108,7 @@ async function decide(
   const attempt = await take(engine, handler, decided);
   if (attempt === null) return LOST;
   tellOdds(engine, found, plan);
+  tellTakeover(engine, found, plan);
   const result = execute(engine, handler, attempt, { found, plan, args });
   const { leave } = turn;
   turn.leave = null;

@@ -27,6 +27,7 @@ import { shutDownError } from './engine.js';
 import { FenceMemory } from './fence-memory.js';
 import { Flights } from './flights.js';
 import { Health } from './health.js';
+import { Hooks } from './hooks.js';
 import { ownIdentity, systemProcessTable } from './identity.js';
 import type { ProcessTable } from './identity.js';
 import { LeaseKeeper } from './lease-keeper.js';
@@ -69,6 +70,7 @@ class Parts implements Engine {
   readonly planner: RecoveryPlanner;
   readonly emitter: Emitter;
   readonly logging: Logging;
+  readonly hooks: Hooks;
   readonly worker: Worker;
   readonly leases: LeaseKeeper;
   readonly flights: Flights = new Flights();
@@ -105,6 +107,7 @@ class Parts implements Engine {
     this.planner = new RecoveryPlanner(options.strategies ?? defaultStrategies());
     this.emitter = new Emitter(() => this.store.estimatedNowMs(this.store.home));
     this.logging = new Logging(this.settings.logger, this.emitter);
+    this.hooks = new Hooks(options.hooks);
     this.leases = new LeaseKeeper(this.clock, leaseMs, (lagMs) =>
       this.emitter.alert('event_loop_blocked', { lag_ms: String(Math.round(lagMs)) }),
     );
@@ -236,6 +239,7 @@ export function recoveryOf(options: RecoveryOptions, table: ProcessTable): Recov
     metrics: parts.health.metrics,
     cleanup: parts.cleaner.cleanup,
     on: emitter.on,
+    instrument: parts.hooks.add,
     events: (given) => parts.events(given),
     shutdown,
     handleSignals: (given) => handleSignals(shutdown, given),

@@ -22,6 +22,7 @@ import type { RecoveryContext } from './context.js';
 import type { Emitter } from './emitter.js';
 import type { FenceMemory } from './fence-memory.js';
 import type { Flights } from './flights.js';
+import type { Hooks } from './hooks.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import type { Logging } from './logging.js';
 import type { Settings } from './options.js';
@@ -75,6 +76,7 @@ export interface Engine {
   readonly planner: RecoveryPlanner;
   readonly emitter: Emitter;
   readonly logging: Logging;
+  readonly hooks: Hooks;
   readonly worker: Worker;
   readonly leases: LeaseKeeper;
   readonly flights: Flights;

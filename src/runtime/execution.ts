@@ -7,6 +7,7 @@ import type { Attempt } from './attempt.js';
 import type { Engine, Handler } from './engine.js';
 import { planFor } from './snapshot.js';
 import type { Found } from './snapshot.js';
+import { watched } from './watching.js';
 
 interface Execution {
   readonly found: Found;
@@ -48,7 +49,8 @@ export async function execute(
     if (migrated === null) return unanswered(attempt);
     if (migrated.error !== null) return refuse(attempt, migrated.error);
   }
-  return attempt.run(async () => handler.invoke(attempt.context, await parsed(handler, args)));
+  const invoke = async (): Promise<unknown> => handler.invoke(attempt.context, await parsed(handler, args));
+  return attempt.run(watched(engine, attempt, { found, plan }, invoke));
 }
 
 /** A hook has not answered, and the task is to be given back, ended or lost: `run` sees to that without the function. */

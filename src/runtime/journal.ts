@@ -4,6 +4,8 @@ import type { Checkpoint } from '../domain/task.js';
 import { RecoveryError } from '../errors.js';
 import { checkpointOf, checkpointPlace, payloadOf } from '../state/checkpoint-store.js';
 import type { CheckpointText } from '../state/checkpoint-store.js';
+import { TRACE_FIELD } from '../state/head.js';
+import { keys } from '../state/keys.js';
 import type { LiveTask } from '../state/live-task.js';
 import type { RecordWriter } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
@@ -19,6 +21,9 @@ export interface Resume {
   readonly automatic: Checkpoint | null;
   readonly reached: ReadonlySet<string>;
 }
+
+/** How many characters watchers may keep. */
+const MOST_KEPT = 1_024;
 
 export class Journal {
   /** Monotonic time of the last sign of progress, in ms. */
@@ -83,6 +88,12 @@ export class Journal {
     return true;
   }
 
+  /** Keeps a text for the watchers of later attempts; nothing where that is too long. */
+  keep(text: unknown): void {
+    if (typeof text !== 'string' || text.length > MOST_KEPT) return;
+    this.#writer.note((draft) => draft.set(keys.head(this.#live.start.taskId), { [TRACE_FIELD]: text }));
+  }
+
   /** Puts what `migrate` made of it in the place of what was resumed from. */
   migrated(checkpoint: Checkpoint): void {
     const { recoverableData, databaseState, version } = checkpoint;
@@ -145,13 +156,8 @@ export class Journal {
     // Each is read once: a getter may say something else the second time.
     const { name, progressPercent, stepDescription, recoverableData, databaseState } = written;
     checkCheckpoint(name, progressPercent, stepDescription);
-    const { checkpointBytes, checkpointNames } = this.#engine.settings.limits;
-    if (!this.reached(name) && (this.#reached?.size ?? 0) >= checkpointNames) {
-      throw new RecoveryError(
-        'LIMIT_EXCEEDED',
-        `A task has at most ${checkpointNames} checkpoint names; reuse some.`,
-      );
-    }
+    this.#checkNames(name);
+    const { checkpointBytes } = this.#engine.settings.limits;
     const nowHereMs = this.#engine.clock.monotonicMs();
     const limit = { what: `checkpoint "${name}" of "${this.#handler.name}"`, maxBytes: checkpointBytes };
     const dataText = toJsonText(recoverableData ?? null, limit);
@@ -187,6 +193,24 @@ export class Journal {
     this.#lastText = checkpoint;
     this.#lastAutomatic = null;
     if (event !== null) this.#engine.emitter.emit(localEvent(event, nowMs));
+    if (this.#engine.hooks.active) this.#written(name, sealed ?? dataText + stateText, nowHereMs);
     this.#gate.assertUsable();
+  }
+
+  /** @throws `LIMIT_EXCEEDED` */
+  #checkNames(name: string): void {
+    const { checkpointNames } = this.#engine.settings.limits;
+    if (this.reached(name) || (this.#reached?.size ?? 0) < checkpointNames) return;
+    throw new RecoveryError(
+      'LIMIT_EXCEEDED',
+      `A task has at most ${checkpointNames} checkpoint names; reuse some.`,
+    );
+  }
+
+  #written(checkpoint: string, stored: string, sinceMs: number): void {
+    const { clock, hooks } = this.#engine;
+    const { taskId, name, attempt } = this.#live.start;
+    const latencyMs = clock.monotonicMs() - sinceMs;
+    hooks.checkpoint({ taskId, name, attempt, checkpoint, sizeBytes: Buffer.byteLength(stored), latencyMs });
   }
 }

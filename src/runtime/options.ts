@@ -13,6 +13,7 @@ import {
 import type { Check } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
 import type { PayloadCodec } from '../domain/codec.js';
+import type { RecoveryHooks } from '../domain/hooks.js';
 import { documentSettingsOf } from '../domain/document-recovery.js';
 import type { DocumentRecoveryConfig, DocumentSettings } from '../domain/document-recovery.js';
 import type { Retention, Thresholds, ThresholdSettings } from '../domain/operations.js';
@@ -103,6 +104,8 @@ export interface RecoveryOptions {
   readonly monitorIntervalMs?: number | undefined;
   /** Hears what was found at start, how far recovery is, what failed, and alerts: ids, numbers and codes only. */
   readonly logger?: Logger | undefined;
+  /** Watch attempts, steps, checkpoints, takeovers and passes, for spans and histograms: the first ones are the outermost. */
+  readonly hooks?: RecoveryHooks | readonly RecoveryHooks[] | undefined;
   /** For tests only: where time comes from. */
   readonly clock?: Clock | undefined;
   /** For tests only: where chance comes from. */
@@ -205,6 +208,8 @@ const RECOVERY_CHECKS = {
   retention: isRetention,
   monitorIntervalMs: number(10, WEEK_MS),
   logger: hasMethods('info', 'warn', 'error'),
+  hooks: (value: unknown) =>
+    isObject(value) || Array.isArray(value) ? null : 'must be hooks, or a list of them',
   clock: hasMethods('wallMs', 'monotonicMs', 'schedule', 'defer'),
   random: hasMethods('nonce', 'fraction'),
 };

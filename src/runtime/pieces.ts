@@ -43,7 +43,7 @@ export interface PieceParts {
 
 export function piecesOf(parts: PieceParts): Pieces {
   const { engine, live, writer, attempt, kept, discover } = parts;
-  const { settings, store, clock, emitter } = engine;
+  const { settings, store, clock, emitter, hooks } = engine;
   const { taskId } = live.start;
   const world: PieceWorld = {
     taskId,
@@ -51,6 +51,7 @@ export function piecesOf(parts: PieceParts): Pieces {
     kept,
     limits: settings.limits,
     live,
+    hooks,
     signal: () => attempt.gate.signal(),
     assertUsable: () => attempt.gate.assertUsable(),
     idempotencyKey: (name) => idempotencyKeyOf(settings.namespace, taskId, kept.origin, name),

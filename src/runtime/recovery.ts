@@ -1,5 +1,6 @@
 /** A Recovery as users see it. */
 import type { RecoveryEvent } from '../domain/events.js';
+import type { RecoveryHooks } from '../domain/hooks.js';
 import type {
   CleanupOptions,
   CleanupReport,
@@ -74,6 +75,8 @@ export interface Recovery extends AsyncDisposable {
   readonly cleanup: (options?: CleanupOptions) => Promise<CleanupReport>;
   /** Hears events of this process; returns a function that ends it. What a listener throws is ignored. */
   readonly on: Emitter['on'];
+  /** Adds hooks at run time, for what begins from then on; returns a function that takes them off. @throws `INVALID_OPTION` */
+  readonly instrument: (hooks: RecoveryHooks) => () => void;
   /** Follows the durable events of all workers, until its signal aborts or `shutdown` ends. @throws `INVALID_VALUE` for a foreign cursor, `STORAGE_UNAVAILABLE` */
   readonly events: (options?: EventsOptions) => AsyncIterable<RecoveryEvent>;
   /**

@@ -235,7 +235,7 @@ export class Runs {
     judgeLeases: boolean,
     slots: Slots,
   ): { underWay: Promise<void>; finished: Promise<RecoveryReport> } {
-    const { clock, logging } = this.#engine;
+    const { clock, hooks, logging } = this.#engine;
     const told = new PassLog(logging);
     const report = new ReportBuilder(clock.monotonicMs(), (task) => told.ended(task));
     const underWay = deferred<void>();
@@ -252,7 +252,7 @@ export class Runs {
       told.over(built);
       return built;
     };
-    const finished = work();
+    const finished = hooks.active ? hooks.recovery(work) : work();
     finished.catch(underWay.reject);
     underWay.promise.catch(() => {});
     return { underWay: underWay.promise, finished };

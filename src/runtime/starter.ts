@@ -21,6 +21,7 @@ import type { FirstStart, Started, StartedClaim } from './retries.js';
 import type { Slots } from './slots.js';
 import { assertSameInput, assertSameName } from './same-task.js';
 import { inputTextOf } from './snapshot.js';
+import { watched } from './watching.js';
 import { failedElsewhere, gaveUpError, runningError, unstorableError } from './task-errors.js';
 
 interface Call {
@@ -173,7 +174,8 @@ export class Starter {
       ranMs: 0,
       discover: null,
     });
-    const result = attempt.run(() => handler.invoke(attempt.context, args));
+    const invoke = (): unknown => handler.invoke(attempt.context, args);
+    const result = attempt.run(watched(this.#engine, attempt, null, invoke));
     return { result: this.follow(handler, taskId, { attempt, result }) };
   }
 

@@ -8,6 +8,7 @@ import { keys } from '../state/keys.js';
 import { decodeEntry, ELSEWHERE, entries, STEP_FIELD } from '../state/ledger.js';
 import type { Entry, KeptPieces } from '../state/ledger.js';
 import type { LiveTask } from '../state/live-task.js';
+import type { Hooks } from './hooks.js';
 import type { Bounds } from './options.js';
 
 /** What the outside world says about a step that was started and never reported back. */
@@ -78,6 +79,7 @@ export interface PieceWorld {
   /** Monotonic. */
   readonly nowMs: () => number;
   readonly live: LiveTask;
+  readonly hooks: Hooks;
 }
 
 /** The place of a step's result, for a codec. */
@@ -129,7 +131,15 @@ export async function runStep<R>(
   if (world.live.start.crashed) await world.write((draft) => world.live.at(draft, name));
   world.assertUsable();
   // Kept also in a shutdown: it is done, and the lease is still ours.
-  return keep(await fn());
+  return keep(await (world.hooks.active ? watchedStep(world, name, fn) : fn()));
+}
+
+function watchedStep<R>(
+  { hooks, taskId, taskName, live }: PieceWorld,
+  step: string,
+  fn: () => R | Promise<R>,
+): Promise<R> {
+  return hooks.step({ taskId, name: taskName, attempt: live.start.attempt, step }, fn);
 }
 
 async function readEntry(world: PieceWorld, name: string, what: string): Promise<Entry | null> {

@@ -54,6 +54,10 @@ export interface Head {
   readonly ranMs: number;
   /** How many of its records are removed, by somebody who takes all of it away; null: nobody does. */
   readonly purged: number | null;
+  /** When the present or last lease ends or ended, by the storage's clock; kept when the task has left its owner. */
+  readonly leaseEndMs: number | null;
+  /** What watchers of an attempt have left for those of the next one. */
+  readonly trace: string | null;
 }
 
 /** Without a version of their own, tasks and code are of this one. */
@@ -64,6 +68,7 @@ export const INLINE_CHARACTERS = 1_024;
 /** Set on a task that is being removed. */
 export const PURGING_FIELD = 'purging';
 export const REACHED_PREFIX = 'r:';
+export const TRACE_FIELD = 'trace';
 
 class Reader {
   readonly #record: StoredRecord;
@@ -254,5 +259,7 @@ export function decodeHead(taskId: string, record: StoredRecord): Head {
     failed: knownFailure(reader, task),
     ranMs: reader.number('ranMs') ?? 0,
     purged: reader.number(PURGING_FIELD),
+    leaseEndMs: reader.number('leaseUntil'),
+    trace: reader.text(TRACE_FIELD) || null,
   };
 }
