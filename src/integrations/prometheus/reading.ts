@@ -1,7 +1,7 @@
 /** What is read of the storage for a scrape: once, however many metrics are made of it. */
 import type { RecoveryHooks } from '../../domain/hooks.js';
 import type { HealthReport, RecoveryMetrics } from '../../domain/operations.js';
-import type { Recovery } from '../../runtime/create-recovery.js';
+import type { Recovery } from '../../runtime/recovery.js';
 
 /** The parts of a Recovery that metrics are made of. */
 export interface MetricsSource {
