@@ -138,17 +138,15 @@ export class Cleaner {
     keptMs: number,
   ): Promise<void> {
     const { store } = this.#engine;
-    const old = { to: { fromNow: -keptMs } };
-    for await (const { entries } of store.pages(partition, indexes.inState(state, name), old, PAGE)) {
+    const bounds = { to: { fromNow: -keptMs } };
+    for await (const { entries } of store.pages(partition, indexes.inState(state, name), bounds, PAGE)) {
       if (!round.goes || this.#engine.closing !== null) return;
-      const ids = entries.slice(0, round.left).map(({ id }) => id);
+      const ids = entries.map(({ id }) => id);
       const heads = await readHeads(store, partition, ids);
       // A record that can't be read, or whose index entry is a stray one, is for an operator to look at.
-      await this.#remove(
-        round,
-        state,
-        heads.filter(isHead).filter(({ task }) => task.status === state),
-      );
+      const old = heads.filter(isHead).filter(({ task }) => task.status === state);
+      if (old.length > round.left) round.more = true;
+      await this.#remove(round, state, old.slice(0, round.left));
     }
   }
 
