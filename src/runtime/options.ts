@@ -180,7 +180,9 @@ const areChecks: Check = (value) => {
   if (!isObject(value) || !Object.values(value).every((check) => typeof check === 'function'))
     return 'must be an object of named functions';
   // In a health report it stands beside them.
-  return Object.hasOwn(value, 'storage') ? 'has a "storage", which is Rekindle\'s own: name it otherwise' : null;
+  return Object.hasOwn(value, 'storage')
+    ? 'has a "storage", which is Rekindle\'s own: name it otherwise'
+    : null;
 };
 
 export const areStrategies: Check = (value) =>
