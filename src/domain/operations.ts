@@ -175,7 +175,7 @@ export interface CleanupReport {
   readonly dead_letter: number;
   /** Hours of counters. */
   readonly counters: number;
-  /** Whether there is more to remove: the limit was met, or the signal aborted. */
+  /** Whether there may be more to remove: the limit was met, the signal aborted, or the worker was shut down. */
   readonly more: boolean;
   readonly durationMs: number;
 }

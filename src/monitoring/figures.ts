@@ -41,7 +41,7 @@ export async function readWorkload(store: Store, names: readonly string[]): Prom
     oldestAttempt(store),
     store.readEach(store.home, [keys.recoveryRun]),
   ]);
-  const run = records[0] instanceof Error ? null : (records[0]?.get(RUN_FIELD) ?? null);
+  const run = records[0] instanceof Error ? Number.NaN : Number(records[0]?.get(RUN_FIELD) ?? Number.NaN);
   return {
     // Counted one after the other: one that is taken back meanwhile must not show as less than nothing.
     processing: Math.max(0, held - overdue),
@@ -49,7 +49,7 @@ export async function readWorkload(store: Store, names: readonly string[]): Prom
     queue,
     stuck,
     oldestProcessingMs: oldestAtMs === null ? null : Math.max(0, nowMs - oldestAtMs),
-    lastRunMs: run === null ? null : Number(run),
+    lastRunMs: Number.isFinite(run) ? run : null,
     nowMs,
   };
 }
@@ -63,7 +63,7 @@ async function oldestAttempt(store: Store): Promise<number | null> {
     for (const record of records) {
       const text = record instanceof Error ? null : record?.get(OLDEST_FIELD);
       const atMs = text === undefined || text === null || text === '' ? Number.NaN : Number(text);
-      if (atMs >= 0) oldest = Math.min(oldest ?? atMs, atMs);
+      if (atMs >= 0 && Number.isFinite(atMs)) oldest = Math.min(oldest ?? atMs, atMs);
     }
   }
   return oldest;

@@ -36,7 +36,8 @@ export function areThresholds(value: unknown): string | null {
   if (!isObject(value)) return 'must be an object';
   for (const [name, given] of Object.entries(value)) {
     if (!isThreshold(name)) return `has no "${name}" (known: ${Object.keys(DEFAULT_THRESHOLDS).join(', ')})`;
-    const problem = given === undefined || given === null ? null : number(0, LARGEST[name])(given);
+    const check = number(0, LARGEST[name], name !== 'successRatePercent');
+    const problem = given === undefined || given === null ? null : check(given);
     if (problem !== null) return `${name} ${problem}, or null`;
   }
   return null;

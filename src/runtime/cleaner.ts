@@ -37,16 +37,19 @@ class Round {
   counters = 0;
   more = false;
   readonly #options: CleanupOptions;
+  readonly #engine: Engine;
   #removed = 0;
 
-  constructor(options: CleanupOptions) {
+  constructor(options: CleanupOptions, engine: Engine) {
     this.#options = options;
+    this.#engine = engine;
   }
 
   /** Whether to go on. */
   get goes(): boolean {
     const { limit = Infinity, signal } = this.#options;
-    if (this.#removed < limit && signal?.aborted !== true) return true;
+    const ended = signal?.aborted === true || this.#engine.closing !== null;
+    if (this.#removed < limit && !ended) return true;
     this.more = true;
     return false;
   }
@@ -79,14 +82,14 @@ export class Cleaner {
     assertOpen(this.#engine);
     const { clock, store, tasks, settings } = this.#engine;
     const startedMs = clock.monotonicMs();
-    const round = new Round(options);
+    const round = new Round(options, this.#engine);
     await store.look();
     const own = await this.#retentions();
     for (const name of await tasks.allNames()) {
       for (const state of STATES) {
         const keptMs = retentionFor(name, state, own, settings.retention);
         for (const partition of store.partitions)
-          if (keptMs !== null) await this.#clean(round, partition, name, state, keptMs);
+          if (keptMs !== null && round.goes) await this.#clean(round, partition, name, state, keptMs);
       }
     }
     for (const partition of store.partitions)
@@ -138,17 +141,15 @@ export class Cleaner {
     keptMs: number,
   ): Promise<void> {
     const { store } = this.#engine;
-    const old = { to: { fromNow: -keptMs } };
-    for await (const { entries } of store.pages(partition, indexes.inState(state, name), old, PAGE)) {
-      if (!round.goes || this.#engine.closing !== null) return;
-      const ids = entries.slice(0, round.left).map(({ id }) => id);
+    const bounds = { to: { fromNow: -keptMs } };
+    for await (const { entries } of store.pages(partition, indexes.inState(state, name), bounds, PAGE)) {
+      if (!round.goes) return;
+      const ids = entries.map(({ id }) => id);
       const heads = await readHeads(store, partition, ids);
       // A record that can't be read, or whose index entry is a stray one, is for an operator to look at.
-      await this.#remove(
-        round,
-        state,
-        heads.filter(isHead).filter(({ task }) => task.status === state),
-      );
+      const old = heads.filter(isHead).filter(({ task }) => task.status === state);
+      if (old.length > round.left) round.more = true;
+      await this.#remove(round, state, old.slice(0, round.left));
     }
   }
 

@@ -13,9 +13,11 @@ import { storedErrorOf } from './task-errors.js';
 
 /** Whether it was applied, and its events told; false: somebody else was faster, look again. @throws what refuses it */
 export async function applied({ queue, emitter }: Engine, partition: string, batch: Batch): Promise<boolean> {
-  const { outcome, nowMs } = await queue.commit(partition, batch);
+  const { outcome, nowMs, again } = await queue.commit(partition, batch);
   if (outcome.status === 'refused') throw refusalError(outcome);
   if (outcome.status === 'conflict' || outcome.status === 'expired') return false;
+  // All removals look the same: what is gone already, before this one was ever sent, somebody else has removed.
+  if (outcome.status === 'duplicate' && batch.guard.next === null && !again) return false;
   for (const event of batch.append ?? []) emitter.emit(localEvent(event, nowMs));
   return true;
 }

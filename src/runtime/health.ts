@@ -13,7 +13,6 @@ import { readWorkload, successRate } from '../monitoring/figures.js';
 import { areThresholds, judge, thresholdsOf } from '../monitoring/thresholds.js';
 import { readRecoveries } from '../state/recovery-counters.js';
 import type { StorageReport } from '../storage/storage.js';
-import { log } from '../log.js';
 import type { DocumentRecoveryManager } from './document-manager.js';
 import type { Engine } from './engine.js';
 import { runCheck } from './health-check.js';
@@ -66,10 +65,10 @@ export class Health {
     const reasons: HealthReason[] = [];
     const [storage, looked, settingsReport, own] = await Promise.all([
       this.#checkStorage(),
-      this.look().catch((error: unknown) => {
-        log.recovery('no figures: %s', kindOf(error));
-        return null;
-      }),
+      this.look().then(
+        (found) => ({ ...found, error: null }),
+        (error: unknown) => ({ figures: null, nowMs: null, error: kindOf(error) }),
+      ),
       this.#inspect(),
       Promise.all(
         [...settings.checks].map(async ([name, check]) => [name, await this.#check(name, check)] as const),
@@ -77,23 +76,21 @@ export class Health {
     ]);
     if (this.#engine.closing !== null)
       reasons.push(unhealthy('worker_stopped', `this worker is shut down (${this.#engine.closing.code}).`));
-    if (storage.status === 'down' || looked === null)
-      reasons.push(
-        unhealthy('storage_unavailable', `the storage can't be read (${storage.error ?? 'UNKNOWN'}).`),
-      );
+    const away = storage.error ?? looked.error;
+    if (away !== null) reasons.push(unhealthy('storage_unavailable', `the storage can't be read (${away}).`));
     for (const [name, { status, error }] of own)
       if (status === 'down')
         reasons.push(unhealthy('check_failed', `the check "${name}" failed (${error ?? ''}).`));
-    if (looked !== null)
+    if (looked.figures !== null)
       reasons.push(...judge(judgedOf(looked.figures), thresholdsOf(options.thresholds, settings.thresholds)));
     return {
       overall_health: overall(reasons),
       reasons,
       warnings: settingsReport?.warnings ?? [],
       durability: settingsReport?.durability ?? null,
-      ...(looked?.figures ?? NO_FIGURES),
+      ...(looked.figures ?? NO_FIGURES),
       checks: Object.fromEntries([['storage', storage], ...own]),
-      timestamp: looked?.nowMs ?? store.estimatedNowMs(store.home),
+      timestamp: looked.nowMs ?? store.estimatedNowMs(store.home),
     };
   };
 

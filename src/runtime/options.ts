@@ -87,7 +87,10 @@ export interface RecoveryOptions {
    * @example redact: ({ name, message, code }) => ({ name, message: message.replace(/\d{12,}/g, '***'), code })
    */
   readonly redact?: ((error: StoredError) => StoredError) | undefined;
-  /** Your own health checks for the first phase of start: what throws, or takes over 5 s, fails it. */
+  /**
+   * Your own health checks, for the first phase of start and for `health`: what throws, or takes over 5 s, has failed.
+   * Any name but `storage`, which is Rekindle's own.
+   */
   readonly checks?: Readonly<Record<string, () => unknown>> | undefined;
   /** Events that cost a write of their own and are therefore off by default. */
   readonly optionalEvents?: readonly ('checkpoint_created' | 'item_completed')[] | undefined;
@@ -180,10 +183,14 @@ const isLimits: Check = (value) => {
   return null;
 };
 
-const areChecks: Check = (value) =>
-  isObject(value) && Object.values(value).every((check) => typeof check === 'function')
-    ? null
-    : 'must be an object of named functions';
+const areChecks: Check = (value) => {
+  if (!isObject(value) || !Object.values(value).every((check) => typeof check === 'function'))
+    return 'must be an object of named functions';
+  // In a health report it stands beside them.
+  return Object.hasOwn(value, 'storage')
+    ? 'has a "storage", which is Rekindle\'s own: name it otherwise'
+    : null;
+};
 
 export const areStrategies: Check = (value) =>
   Array.isArray(value) && value.length === 0 ? 'must not be empty' : listOf(hasMethods('decide'))(value);

@@ -189,7 +189,9 @@ export class CheckpointStore {
     checkId('The task id', taskId);
     await this.#store.look();
     const { records } = await this.#store.read(this.#store.partitionOf(taskId), [keys.head(taskId)]);
-    return records[0] ? decodeHead(taskId, records[0]) : null;
+    const head = records[0] ? decodeHead(taskId, records[0]) : null;
+    // One that is being removed is gone.
+    return head?.purged === null ? head : null;
   }
 
   async #readOne(taskId: string, seq: number): Promise<Checkpoint | null> {

@@ -225,14 +225,20 @@ export class CommitQueue {
 
   /**
    * Commits one batch that belongs to no writer: a create, a claim, a change of state by somebody else. It is sent
-   * again until its `notAfter` has passed; then the outcome stays unknown.
+   * again until its `notAfter` has passed; then the outcome stays unknown. `again`: whether it was sent more than once, so
+   * that a duplicate may be its own.
    * @throws `STORAGE_UNAVAILABLE` with `details.outcome` 'unknown', and what the storage throws
    */
-  commit(partition: string, batch: Batch, size = 500): Promise<{ outcome: Outcome; nowMs: number }> {
+  commit(
+    partition: string,
+    batch: Batch,
+    size = 500,
+  ): Promise<{ outcome: Outcome; nowMs: number; again: boolean }> {
     const { clock } = this.#store;
     const leftMs =
       batch.notAfter === undefined ? Infinity : batch.notAfter - this.#store.estimatedNowMs(partition);
     const giveUpMs = clock.monotonicMs() + leftMs;
+    let sent = 0;
     return new Promise((resolve, reject) => {
       this.push({
         partition,
@@ -241,8 +247,11 @@ export class CommitQueue {
         get abandoned() {
           return clock.monotonicMs() > giveUpMs;
         },
-        freeze: () => batch,
-        settle: (outcome, nowMs) => resolve({ outcome, nowMs }),
+        freeze: () => {
+          sent += 1;
+          return batch;
+        },
+        settle: (outcome, nowMs) => resolve({ outcome, nowMs, again: sent > 1 }),
         fail: reject,
       });
     });

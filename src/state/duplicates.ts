@@ -246,7 +246,9 @@ function decoded(taskId: string, record: Read): Head | 'unreadable' | null {
   if (record === null || record === undefined) return null;
   if (record instanceof Error) return 'unreadable';
   try {
-    return decodeHead(taskId, record);
+    const head = decodeHead(taskId, record);
+    // One that is being removed is gone, whatever it still counts.
+    return head.purged === null ? head : null;
   } catch {
     return 'unreadable';
   }

@@ -224,8 +224,9 @@ export class FailedDocumentsTracker {
     nowMs: number,
   ): FailedDocumentRecord | null {
     if (record === null) return null;
-    const { task, failed } = decodeHead(taskId, record);
-    if (failed === null) return null;
+    const { task, failed, purged } = decodeHead(taskId, record);
+    // One that is being removed is gone.
+    if (failed === null || purged !== null) return null;
     if (details === null) {
       throw new RecoveryError('CORRUPT_RECORD', `What is kept of the failure of "${taskId}" is gone.`);
     }

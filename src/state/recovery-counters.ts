@@ -88,7 +88,7 @@ function figuresOf(value: (name: keyof RecoveryFigures) => string | number): Rec
   const figures = { ...NOTHING };
   for (const name of NAMES) {
     const count = Number(value(name));
-    if (Number.isSafeInteger(count)) figures[name] = count;
+    if (Number.isSafeInteger(count) && count >= 0) figures[name] = count;
   }
   return figures;
 }

@@ -24,8 +24,11 @@ export async function historyOf(store: Store, taskId: string): Promise<TaskHisto
   const { nowMs } = await store.read(partition, ['clock']);
   const events: RecoveryEvent[] = [];
   let after: string | null = null;
+  let gap = false;
   for (let pages = 0; pages < MOST_PAGES; pages += 1) {
     const page = await store.events(partition, after, PAGE);
+    // The log is cut at its front while it is read.
+    gap ||= after !== null && page.truncated;
     let last: RecoveryEvent | null = null;
     for (const { fields } of page.events) {
       last = decodeEvent(fields);
@@ -38,14 +41,21 @@ export async function historyOf(store: Store, taskId: string): Promise<TaskHisto
   // Events of an earlier task of the same id are numbered from 1 as well.
   const first = events.findLastIndex(({ seq }) => seq === 1);
   const own = first < 0 ? events : events.slice(first);
-  return { attempts: attemptsOf(own), events: own, truncated: first < 0 && own.length > 0 };
+  return { attempts: attemptsOf(own), events: own, truncated: (first < 0 || gap) && own.length > 0 };
 }
 
 function attemptsOf(events: readonly RecoveryEvent[]): TaskAttempt[] {
   const attempts: TaskAttempt[] = [];
+  let open = false;
   for (const event of events) {
-    if (event.event === 'task_started' || event.event === 'recovery_started') attempts.push(begun(event));
-    else if (ENDS.has(event.event)) end(attempts, event);
+    if (event.event === 'task_started' || event.event === 'recovery_started') {
+      attempts.push(begun(event));
+      open = true;
+    } else if (ENDS.has(event.event)) {
+      if (open) end(attempts, event);
+      // Whatever is said of it later, by hand, is not the end of an attempt.
+      open = false;
+    }
   }
   return attempts;
 }
@@ -62,10 +72,10 @@ function begun({ timestamp, details }: RecoveryEvent): TaskAttempt {
   };
 }
 
-/** The end of the last one, unless that has ended before: an orphan that is given up ends none. */
+/** The end of the last one; an orphan that is given up ends none. */
 function end(attempts: TaskAttempt[], { event, timestamp, details }: RecoveryEvent): void {
   const last = attempts.at(-1);
-  if (last === undefined || last.end !== null || details['attempt'] !== String(last.attempt)) return;
+  if (last === undefined) return;
   if (event === 'dead_lettered' || (event === 'task_cancelled' && details['crashes'] !== undefined)) return;
   attempts[attempts.length - 1] = { ...last, end: event, endedAtMs: timestamp };
 }
