@@ -1,4 +1,5 @@
 /** The Prometheus text: its figures, and what it does not tell. */
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { prometheusMetrics } from '../../src/integrations/prometheus/index.js';
 import { away, LEASE_MS, rejectionOf, trapUnhandledRejections, World } from '../runtime/harness.js';
@@ -198,6 +199,15 @@ describe('names and labels', () => {
     }
     for (const line of text.split('\n').filter((each) => each.startsWith('# HELP')))
       expect(line).toMatch(/\.$/);
+  });
+
+  it('are all in the documents, with their types and labels', async () => {
+    const { types } = await observed(world).scrape();
+    const rows = readFileSync('docs/observability.md', 'utf8').matchAll(
+      /^\| `(\w+)(?:\{[\w,]+\})?` +\| (\w+) /gm,
+    );
+    const told = [...rows].filter(([, name]) => name?.startsWith('rekindle_'));
+    expect(new Map(told.map(([, name, type]) => [name, type?.toUpperCase()]))).toEqual(types);
   });
 
   it('tell no ids, payloads, messages or user contexts', async () => {
