@@ -39,12 +39,20 @@ function packagesOf(file, seen = new Set()) {
   return found;
 }
 
-// Who does not ask for schemas does not pay for loading zod.
+// Who does not ask for them does not pay for loading them, and need not have them.
+const ONLY_IN = {
+  zod: './dist/schemas.js',
+  'prom-client': './dist/prometheus.js',
+  '@opentelemetry/api': './dist/opentelemetry.js',
+};
 for (const target of Object.values(exports)) {
   if (typeof target === 'string') continue;
-  const wanted = target.default === './dist/schemas.js';
-  if (packagesOf(join(root, target.default)).has('zod') !== wanted)
-    problems.push(`${target.default} ${wanted ? 'does not import' : 'imports'} zod`);
+  const packages = packagesOf(join(root, target.default));
+  for (const [name, entry] of Object.entries(ONLY_IN)) {
+    const wanted = target.default === entry;
+    if (packages.has(name) !== wanted)
+      problems.push(`${target.default} ${wanted ? 'does not import' : 'imports'} ${name}`);
+  }
 }
 for (const problem of problems) console.error(problem);
 process.exitCode = problems.length > 0 ? 1 : 0;

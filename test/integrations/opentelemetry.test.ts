@@ -1,67 +1,22 @@
-/** Spans as they arrive at an exporter of the OpenTelemetry SDK. */
+/** Spans of attempts, steps and passes. */
 import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
-import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import {
   BasicTracerProvider,
   InMemorySpanExporter,
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace-base';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { openTelemetryHooks } from '../../src/integrations/opentelemetry/index.js';
-import type { OpenTelemetryOptions } from '../../src/integrations/opentelemetry/index.js';
 import { RecoveryError } from '../../src/errors.js';
-import type { RecoveryContext } from '../../src/runtime/context.js';
-import {
-  LEASE_MS,
-  rejectionOf,
-  SWEEP_MS,
-  trapUnhandledRejections,
-  untilAborted,
-  World,
-} from '../runtime/harness.js';
-import type { Proc } from '../runtime/harness.js';
+import { LEASE_MS, rejectionOf, SWEEP_MS, trapUnhandledRejections } from '../runtime/harness.js';
 import { die, startQuietly, swept } from '../runtime/lab.js';
 import { settled } from '../support/manual-clock.js';
+import { CANARY, define, forever, Spans } from './spans.js';
 
 trapUnhandledRejections();
 
-const CANARY = 'c4n4ry s3cr3t';
-
-let world: World;
-let exporter: InMemorySpanExporter;
-beforeEach(() => {
-  world = new World();
-  exporter = new InMemorySpanExporter();
-  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
-  trace.setGlobalTracerProvider(
-    new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }),
-  );
-});
-afterEach(async () => {
-  await world.end();
-  trace.disable();
-  context.disable();
-});
-
-const traced = (options: OpenTelemetryOptions = {}): Proc =>
-  world.proc({ hooks: openTelemetryHooks(options) });
-
-function define({ recovery }: Proc, body: (ctx: RecoveryContext) => unknown) {
-  return recovery.withRecovery(body, { name: 'import', taskId: () => 't' });
-}
-
-const forever = (): Promise<never> => new Promise<never>(() => {});
-
-function spans(name: string): ReadableSpan[] {
-  return exporter.getFinishedSpans().filter((span) => span.name === name);
-}
-
-function span(name: string): ReadableSpan {
-  const [only, ...more] = spans(name);
-  if (only === undefined || more.length > 0) throw new Error(`${more.length + 1} spans, or none: ${name}`);
-  return only;
-}
+const spans = Spans.each();
 
 const own = (name: string): void => trace.getTracer('user').startSpan(name).end();
 
@@ -72,19 +27,19 @@ function isWithin(child: ReadableSpan, parent: ReadableSpan): void {
 
 /** A task that has made a checkpoint in its first attempt, and died. */
 async function crashed(): Promise<void> {
-  const proc = traced();
+  const proc = spans.traced();
   await startQuietly(
     define(proc, async (ctx) => {
       await ctx.createCheckpoint({ name: 'half', progressPercent: 50 });
       return forever();
     }),
   );
-  await die(world, proc);
+  await die(spans.world, proc);
 }
 
 describe('spans', () => {
   it('of an attempt and its steps lie within that of the caller, and the spans of users within them', async () => {
-    const task = define(traced(), async (ctx) => {
+    const task = define(spans.traced(), async (ctx) => {
       own('in the attempt');
       return ctx.step('load page 7', async () => {
         await ctx.updateProgress(1);
@@ -92,15 +47,15 @@ describe('spans', () => {
       });
     });
     await trace.getTracer('user').startActiveSpan('request', async (request) => {
-      await world.until(task());
+      await spans.world.until(task());
       request.end();
     });
     await settled();
-    const [attempt, step] = [span('attempt import'), span('step import')];
-    isWithin(attempt, span('request'));
-    isWithin(span('in the attempt'), attempt);
+    const [attempt, step] = [spans.the('attempt import'), spans.the('step import')];
+    isWithin(attempt, spans.the('request'));
+    isWithin(spans.the('in the attempt'), attempt);
     isWithin(step, attempt);
-    isWithin(span('in the step'), step);
+    isWithin(spans.the('in the step'), step);
     expect(attempt.kind).toBe(SpanKind.INTERNAL);
     expect(attempt.status.code).toBe(SpanStatusCode.UNSET);
     expect(attempt.links).toEqual([]);
@@ -123,7 +78,7 @@ describe('spans', () => {
   it('of a recovered attempt lies within its pass, and is linked to the one before, whose process died', async () => {
     const contexts: unknown[] = [];
     const note = (): void => void contexts.push(trace.getActiveSpan()?.spanContext());
-    const dying = traced();
+    const dying = spans.traced();
     await startQuietly(
       define(dying, async (ctx) => {
         note();
@@ -131,20 +86,20 @@ describe('spans', () => {
         return forever();
       }),
     );
-    await die(world, dying);
-    const again = traced();
+    await die(spans.world, dying);
+    const again = spans.traced();
     define(again, async (ctx) => {
       note();
       await ctx.createCheckpoint({ name: 'more', progressPercent: 60 });
       return forever();
     });
-    await world.until(again.recovery.runStartupRecovery());
-    await die(world, again);
-    const last = traced();
+    await spans.world.until(again.recovery.runStartupRecovery());
+    await die(spans.world, again);
+    const last = spans.traced();
     define(last, note);
-    await swept(world, last);
-    await world.clock.advance(SWEEP_MS);
-    const attempt = span('attempt import');
+    await swept(spans.world, last);
+    await spans.world.clock.advance(SWEEP_MS);
+    const attempt = spans.the('attempt import');
     expect(attempt.spanContext()).toEqual(contexts[2]);
     const linked = attempt.links.map((link) => link.context);
     expect(linked).toEqual([{ ...Object(contexts[1]), isRemote: true }]);
@@ -156,7 +111,7 @@ describe('spans', () => {
       'rekindle.recovery.cause': 'lease_over',
       'rekindle.recovery.decision': 'resume',
     });
-    const pass = span('recovery');
+    const pass = spans.the('recovery');
     isWithin(attempt, pass);
     expect(pass.attributes).toMatchObject({
       'rekindle.recovery.discovered': 1,
@@ -166,114 +121,45 @@ describe('spans', () => {
   });
 
   it('are not made of passes that find nothing', async () => {
-    const proc = traced();
+    const proc = spans.traced();
     define(proc, () => 1);
-    await swept(world, proc);
-    await world.clock.advance(3 * SWEEP_MS);
-    expect(exporter.getFinishedSpans()).toEqual([]);
+    await swept(spans.world, proc);
+    await spans.world.clock.advance(3 * SWEEP_MS);
+    expect(spans.exporter.getFinishedSpans()).toEqual([]);
   });
 
   it('tell of a pass that found what it did not start, and of one that failed', async () => {
     await crashed();
-    const proc = traced();
+    const proc = spans.traced();
     define(proc, () => 1);
-    const skips = world.proc({
+    const skips = spans.world.proc({
       hooks: openTelemetryHooks(),
       strategies: [{ name: 'no', decide: () => ({ action: 'skip', reason: 'not now', evidence: {} }) }],
     });
     define(skips, () => 1);
-    await swept(world, skips);
-    expect(span('recovery').attributes).toMatchObject({
+    await swept(spans.world, skips);
+    expect(spans.the('recovery').attributes).toMatchObject({
       'rekindle.recovery.discovered': 1,
       'rekindle.recovery.skipped': 1,
     });
-    exporter.reset();
+    spans.exporter.reset();
     const look = proc.line.hold(({ kind }) => kind === 'range');
-    const pass = rejectionOf(world.until(proc.recovery.recover()));
+    const pass = rejectionOf(spans.world.until(proc.recovery.recover()));
     await look.reached;
     proc.line.down = new RecoveryError('STORAGE_UNAVAILABLE', CANARY, { retryable: true });
     look.release();
     await pass;
     await settled();
-    expect(span('recovery').status).toEqual({ code: SpanStatusCode.ERROR, message: 'STORAGE_UNAVAILABLE' });
-  });
-});
-
-describe('errors', () => {
-  const wrong = Object.assign(new TypeError(CANARY), { code: 'E_BAD' });
-  const failing = async (options: OpenTelemetryOptions, error: unknown): Promise<ReadableSpan> => {
-    await rejectionOf(
-      world.until(
-        define(traced(options), (ctx) =>
-          ctx.step('s', () => {
-            throw error;
-          }),
-        )(),
-      ),
-    );
-    await settled();
-    return span('attempt import');
-  };
-
-  it('are told by code, and never by message', async () => {
-    const { status, attributes, events } = await failing({}, wrong);
-    expect(status).toEqual({ code: SpanStatusCode.ERROR, message: 'E_BAD' });
-    expect(attributes).toMatchObject({ 'error.type': 'E_BAD' });
-    expect(events).toEqual([]);
-    expect(span('step import').status).toEqual(status);
-  });
-
-  it.each([
-    [new TypeError(CANARY), 'TypeError'],
-    [Object.assign(new Error(CANARY), { code: CANARY, name: CANARY }), 'Error'],
-    [Object.assign(new Error(CANARY), { code: 7 }), 'Error'],
-    [CANARY, 'string'],
-    [undefined, 'undefined'],
-    [{ message: CANARY }, 'Error'],
-    [Proxy.revocable({}, {}), 'object'],
-  ])('are told by their kind where they have no code that is a word', async (error, type) => {
-    const told = await failing({}, error);
-    expect(told.status).toEqual({ code: SpanStatusCode.ERROR, message: type });
-    expect(JSON.stringify(told.attributes)).not.toContain(CANARY);
-  });
-
-  it('are told by message with `showErrors`, as `redact` leaves it', async () => {
-    const shown = await failing({ showErrors: true }, wrong);
-    expect(shown.status.message).toBe(CANARY);
-    expect(shown.events).toMatchObject([
-      { name: 'exception', attributes: { 'exception.type': 'E_BAD', 'exception.message': CANARY } },
-    ]);
-    exporter.reset();
-    world = new World();
-    const redact = (error: { name: string; message: string; code: string | null }) => ({
-      ...error,
-      message: '***',
+    expect(spans.the('recovery').status).toEqual({
+      code: SpanStatusCode.ERROR,
+      message: 'STORAGE_UNAVAILABLE',
     });
-    expect((await failing({ showErrors: true, redact }, wrong)).status.message).toBe('***');
-  });
-
-  it('are told by code when `redact` throws', async () => {
-    const redact = (): never => {
-      throw new Error('no');
-    };
-    const { status, events } = await failing({ showErrors: true, redact }, wrong);
-    expect(status.message).toBe('E_BAD');
-    expect(events).toEqual([]);
-  });
-
-  it('a shutdown is none', async () => {
-    const proc = traced();
-    await startQuietly(define(proc, untilAborted));
-    await world.until(proc.recovery.shutdown({ timeoutMs: 1_000 }));
-    const { status, attributes } = span('attempt import');
-    expect(status.code).toBe(SpanStatusCode.UNSET);
-    expect(attributes).toMatchObject({ 'error.type': 'SHUT_DOWN' });
   });
 });
 
 describe('openTelemetryHooks', () => {
   it('tells nothing of payloads, results, user contexts and checkpoints', async () => {
-    const proc = traced();
+    const proc = spans.traced();
     const task = proc.recovery.withRecovery(
       async (ctx, _secret: string) => {
         await ctx.createCheckpoint({ name: 'c', progressPercent: 1, recoverableData: CANARY });
@@ -281,9 +167,9 @@ describe('openTelemetryHooks', () => {
       },
       { name: 'import', taskId: () => 't', userContext: () => ({ secret: CANARY }) },
     );
-    expect(await world.until(task(CANARY))).toBe(CANARY);
+    expect(await spans.world.until(task(CANARY))).toBe(CANARY);
     await settled();
-    const told = exporter
+    const told = spans.exporter
       .getFinishedSpans()
       .map((each) => [each.name, each.attributes, each.events, each.status]);
     expect(told.length).toBe(2);
@@ -293,18 +179,18 @@ describe('openTelemetryHooks', () => {
   it('uses the tracer that it is given', async () => {
     const other = new InMemorySpanExporter();
     const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(other)] });
-    await world.until(define(traced({ tracer: provider.getTracer('mine') }), () => 1)());
+    await spans.world.until(define(spans.traced({ tracer: provider.getTracer('mine') }), () => 1)());
     await settled();
-    expect(exporter.getFinishedSpans()).toEqual([]);
+    expect(spans.exporter.getFinishedSpans()).toEqual([]);
     expect(other.getFinishedSpans().map((each) => each.instrumentationScope.name)).toEqual(['mine']);
   });
 
   it('without an SDK does nothing, and keeps nothing', async () => {
     trace.disable();
     context.disable();
-    const proc = traced();
+    const proc = spans.traced();
     const task = define(proc, (ctx) => ctx.step('s', () => 7));
-    expect(await world.until(task())).toBe(7);
+    expect(await spans.world.until(task())).toBe(7);
     expect(JSON.stringify(proc.line.commits)).not.toContain('trace');
   });
 
@@ -315,16 +201,15 @@ describe('openTelemetryHooks', () => {
       `00-${'0'.repeat(32)}-${'0'.repeat(16)}-01`,
       `00-${'a'.repeat(32)}-`,
     ]) {
-      exporter.reset();
-      world = new World();
-      const dying = world.proc({ hooks: { attempt: ({ keep }) => keep(text) } });
+      spans.again();
+      const dying = spans.world.proc({ hooks: { attempt: ({ keep }) => keep(text) } });
       await startQuietly(define(dying, forever));
-      await world.clock.advance(LEASE_MS);
-      await die(world, dying);
-      const proc = traced();
+      await spans.world.clock.advance(LEASE_MS);
+      await die(spans.world, dying);
+      const proc = spans.traced();
       define(proc, () => 1);
-      await swept(world, proc);
-      expect(span('attempt import').links).toEqual([]);
+      await swept(spans.world, proc);
+      expect(spans.the('attempt import').links).toEqual([]);
     }
   });
 

@@ -1,15 +1,9 @@
 /** What is read of the storage for a scrape: once, however many metrics are made of it. */
-import type { RecoveryHooks } from '../../domain/hooks.js';
 import type { HealthReport, RecoveryMetrics } from '../../domain/operations.js';
 import type { Recovery } from '../../runtime/recovery.js';
 
 /** The parts of a Recovery that metrics are made of. */
-export interface MetricsSource {
-  readonly health: () => Promise<HealthReport>;
-  readonly metrics: () => Promise<RecoveryMetrics>;
-  readonly on: Recovery['on'];
-  readonly instrument: (hooks: RecoveryHooks) => () => void;
-}
+export type MetricsSource = Pick<Recovery, 'health' | 'metrics' | 'on' | 'instrument'>;
 
 /** Null is what could not be read. */
 export interface Reading {
