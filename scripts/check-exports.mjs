@@ -42,7 +42,7 @@ function packagesOf(file, seen = new Set()) {
 // Who does not ask for schemas does not pay for loading zod.
 for (const target of Object.values(exports)) {
   if (typeof target === 'string') continue;
-  const wanted = target.default === './dist/schemas.js';
+  const wanted = ['./dist/schemas.js', './dist/http.js'].includes(target.default);
   if (packagesOf(join(root, target.default)).has('zod') !== wanted)
     problems.push(`${target.default} ${wanted ? 'does not import' : 'imports'} zod`);
 }
