@@ -30,7 +30,7 @@ const config: Options[] = [
       prometheus: 'src/integrations/prometheus/index.ts',
     },
   },
-  { ...shared, entry: { schemas: 'src/schemas/index.ts' } },
+  { ...shared, entry: { schemas: 'src/schemas/index.ts', http: 'src/integrations/http/index.ts' } },
 ];
 
 // Types are made together: a class is the same type in two entries only when it is declared once.
