@@ -40,9 +40,10 @@ function logger(namespace: string): Log {
   };
 }
 
-export const log: Readonly<Record<'queue' | 'task' | 'recovery' | 'storage', Log>> = {
+export const log: Readonly<Record<'queue' | 'task' | 'recovery' | 'storage' | 'http', Log>> = {
   queue: logger('rekindle:queue'),
   task: logger('rekindle:task'),
   recovery: logger('rekindle:recovery'),
   storage: logger('rekindle:storage'),
+  http: logger('rekindle:http'),
 };
