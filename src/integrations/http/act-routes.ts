@@ -1,7 +1,7 @@
 /** Admin routes that change something. */
 import { kindOf } from '../../errors.js';
 import { log } from '../../log.js';
-import type { Recovery } from '../../runtime/create-recovery.js';
+import type { Recovery } from '../../index.js';
 import type { CancelAnswer, RedriveAnswer, RequeueAnswer, TriggerAnswer } from './answer-types.js';
 import { jsonAnswer } from './answers.js';
 import { bodyOf, cancelBody, emptyBody, redriveBody, triggerBody } from './requests.js';

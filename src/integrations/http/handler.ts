@@ -1,7 +1,7 @@
 /** From a request to its answer: who may ask, which route it is, and what goes wrong on the way. */
 import { kindOf } from '../../errors.js';
 import { log } from '../../log.js';
-import type { Recovery } from '../../runtime/create-recovery.js';
+import type { Recovery } from '../../index.js';
 import { ACT_ROUTES } from './act-routes.js';
 import { withoutBody } from './answers.js';
 import { EVENTS_ROUTE } from './event-stream.js';

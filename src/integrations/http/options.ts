@@ -8,6 +8,7 @@ import {
   number,
 } from '../../domain/check-options.js';
 import type { Thresholds } from '../../domain/operations.js';
+import { areThresholds } from '../../monitoring/thresholds.js';
 import { withoutSecrets } from './redact-secrets.js';
 
 /** What writes the Prometheus text; `prometheusMetrics` of `rekindle/prometheus` makes one. */
@@ -69,26 +70,6 @@ export interface HttpSettings {
 /** The largest page. */
 export const LARGEST_PAGE = 1_000;
 const LONGEST_MS = 600_000;
-
-const THRESHOLD_CHECKS: Readonly<Record<keyof Thresholds, number>> = {
-  stalled: Number.MAX_SAFE_INTEGER,
-  processing: Number.MAX_SAFE_INTEGER,
-  queue: Number.MAX_SAFE_INTEGER,
-  oldestProcessingMs: Number.MAX_SAFE_INTEGER,
-  successRatePercent: 100,
-};
-
-function areThresholds(value: unknown): string | null {
-  if (!isObject(value)) return 'must be an object';
-  const largest = new Map<string, number>(Object.entries(THRESHOLD_CHECKS));
-  for (const [name, given] of Object.entries(value)) {
-    const most = largest.get(name);
-    if (most === undefined) return `has no "${name}" (known: ${[...largest.keys()].join(', ')})`;
-    const problem = given === undefined || given === null ? null : number(0, most)(given);
-    if (problem !== null) return `${name} ${problem}, or null`;
-  }
-  return null;
-}
 
 function isMetricsText(value: unknown): string | null {
   const problem = hasMethods('text')(value);

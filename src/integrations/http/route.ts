@@ -1,7 +1,7 @@
 /** What a route is, and what it is asked with. */
 import type * as z from 'zod';
 import type { Followers } from './followers.js';
-import type { Recovery } from '../../runtime/create-recovery.js';
+import type { Recovery } from '../../index.js';
 import type { HttpSettings } from './options.js';
 
 /** A request that has come through to its route. */

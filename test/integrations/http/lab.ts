@@ -85,8 +85,9 @@ export async function filled(options: Partial<RecoveryOptions> = {}): Promise<Fi
   });
   const { result } = await convert.start(ORPHAN_ID);
   result.catch(() => {});
-  const closed = first.shutdown({ timeoutMs: 5_000 });
   await until(() => gate.waiting.length > 0);
+  // Its next call on the context gives it back.
+  const closed = first.shutdown({ timeoutMs: 5_000 });
   for (const go of gate.waiting.splice(0)) go();
   await closed;
   const recovery = createRecovery({ ...options, storage });
