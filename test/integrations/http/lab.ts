@@ -164,6 +164,10 @@ export async function served(
       app.use('/in', router);
     }
     app.use((req, res) => void res.status(418).send(`foreign: ${req.originalUrl}`));
+    // Bodies that its parser refuses; its own page for them tells stacks.
+    const refused: express.ErrorRequestHandler = (error: { status?: number }, _req, res, _next) =>
+      void res.status(error.status ?? 500).end();
+    app.use(refused);
     return listening(createServer(app), kind === 'express' ? '/ops' : '/in/ops');
   }
   const app = fastifyApp(kind, handler);

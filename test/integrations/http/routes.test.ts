@@ -5,9 +5,21 @@ import type { Filled, Served } from './lab.js';
 
 const prometheus = { text: async () => 'up 1\n', contentType: 'text/plain; version=0.0.4' };
 
-async function jsonOf(response: Response): Promise<any> {
-  return response.json();
+interface Answer {
+  readonly [field: string]: unknown;
+  readonly tasks?: { readonly taskId: string; readonly error: unknown }[];
+  readonly documents?: { readonly taskId: string }[];
+  readonly groups?: unknown[];
+  readonly next?: string | null;
+  readonly error?: { readonly code: string };
 }
+
+async function jsonOf(response: Response): Promise<Answer> {
+  const answer: unknown = await response.json();
+  return answer as Answer;
+}
+
+const idsOf = (found: readonly { readonly taskId: string }[] = []): string[] => found.map(({ taskId }) => taskId);
 
 describe.each(SERVERS)('%s', (kind) => {
   let all: Filled;
@@ -73,14 +85,14 @@ describe.each(SERVERS)('%s', (kind) => {
     let after = '';
     do {
       const page = await jsonOf(await ask(`${server.url}/recovery/tasks${after}`));
-      expect(page.tasks.length).toBeLessThanOrEqual(2);
-      ids.push(...page.tasks.map(({ taskId }: { taskId: string }) => taskId));
+      expect(page.tasks?.length).toBeLessThanOrEqual(2);
+      ids.push(...idsOf(page.tasks));
       after = page.next === null ? '' : `?after=${page.next}`;
     } while (after !== '');
     expect(ids.toSorted()).toEqual(['/in/by-hand.txt', DONE_ID, FAILED_ID, GIVEN_UP_ID, ORPHAN_ID].toSorted());
     const failed = await jsonOf(await ask(`${server.url}/recovery/tasks?status=failed&name=convert&limit=9`));
-    expect(failed.tasks.map(({ taskId }: { taskId: string }) => taskId)).toEqual([FAILED_ID]);
-    expect(failed.tasks[0].error).toEqual({ name: 'TypeError', code: 'ENOENT' });
+    expect(idsOf(failed.tasks)).toEqual([FAILED_ID]);
+    expect(failed.tasks?.[0]?.error).toEqual({ name: 'TypeError', code: 'ENOENT' });
   });
 
   test('a task with all that is known of it, whatever its id', async () => {
@@ -106,10 +118,10 @@ describe.each(SERVERS)('%s', (kind) => {
       total: 1,
     });
     const failures = await jsonOf(await ask(`${server.url}/recovery/failures?category=file_not_found&minAgeMs=0&eligible=false`));
-    expect(failures.documents.map(({ taskId }: { taskId: string }) => taskId)).toEqual([FAILED_ID]);
+    expect(idsOf(failures.documents)).toEqual([FAILED_ID]);
     const groups = await jsonOf(await ask(`${server.url}/recovery/failures/groups`));
     expect(groups.total).toBe(2);
-    expect(groups.groups[0]).toMatchObject({ count: 1, fingerprint: expect.any(String) });
+    expect(groups.groups?.[0]).toMatchObject({ count: 1, fingerprint: expect.any(String) });
   });
 
   test('what is not shown unasked is not there', async () => {
