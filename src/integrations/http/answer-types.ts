@@ -1,7 +1,7 @@
 /** The answers of the routes. Figures have the names that they have everywhere. */
 import type { HealthReport, TaskAttempt } from '../../domain/operations.js';
 import type { RecoveryEvent } from '../../domain/events.js';
-import type { CancelOutcome } from '../../state/task-registry.js';
+import type { CancelOutcome } from '../../index.js';
 import type { ShownCheckpoint, ShownFailure, ShownGroup, ShownPlan, ShownTask } from './shown.js';
 
 export interface ProblemBody {

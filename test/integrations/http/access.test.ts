@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createHttpHandler, openApiDocument } from '../../../src/integrations/http/index.js';
+import { createHttpHandler } from '../../../src/integrations/http/index.js';
 import type { HttpOptions } from '../../../src/integrations/http/index.js';
 import {
   ask,
@@ -10,6 +10,7 @@ import {
   filled,
   GIVEN_UP_ID,
   ORPHAN_ID,
+  ROUTES,
   served,
   SERVERS,
   TOKEN,
@@ -25,9 +26,7 @@ afterAll(async () => {
   await all.recovery.shutdown();
 });
 
-const PATHS = Object.keys(openApiDocument()['paths'] as object).map((path) =>
-  path.replace('{taskId}', DONE_ID),
-);
+const PATHS = ROUTES.map((path) => path.replace('{taskId}', DONE_ID));
 const ADMIN = PATHS.filter((path) => path.startsWith('/recovery'));
 
 async function whole(response: Response): Promise<unknown> {
@@ -58,7 +57,8 @@ describe('who may ask', () => {
         throw new Error(CANARY);
       },
     ],
-    ['what is not true', () => ({ user: 'admin' }) as unknown as boolean],
+    // @ts-expect-error a user is no permission
+    ['what is not true', () => ({ user: 'admin' })],
     ['a promise of false', () => Promise.resolve(false)],
   ];
   test.each(refusals)('%s refuses, the same whatever was asked for', async (_name, refuse) => {
@@ -94,20 +94,20 @@ describe('who may ask', () => {
   });
 
   test.each(SERVERS)('authorize sees the request of %s', async (kind) => {
-    const natives: unknown[] = [];
+    const natives: Readonly<Record<string, unknown>>[] = [];
     const server = await served(kind, all.recovery, {
       authorize: (request, native) => {
-        natives.push(native);
+        natives.push(Object(native));
         return request.headers.get('authorization') === TOKEN;
       },
     });
     expect((await ask(`${server.url}/recovery/status`)).status).toBe(200);
     expect((await fetch(`${server.url}/recovery/status`)).status).toBe(403);
-    const [first] = natives as { url: string; originalUrl?: string; id?: string; socket: object }[];
+    const [first] = natives;
     expect(natives).toHaveLength(2);
-    expect(first?.socket).toBeDefined();
-    if (kind.startsWith('express')) expect(first?.originalUrl).toContain('/ops/recovery/status');
-    if (kind === 'fastify') expect(first?.id).toBeDefined();
+    expect(first?.['socket']).toBeDefined();
+    if (kind.startsWith('express')) expect(first?.['originalUrl']).toContain('/ops/recovery/status');
+    if (kind === 'fastify') expect(first?.['id']).toBeDefined();
     await server.close();
   });
 

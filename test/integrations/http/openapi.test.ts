@@ -18,10 +18,10 @@ interface Operation {
 
 interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
-  readonly components: { readonly schemas: Readonly<Record<string, unknown>> };
+  readonly components: { readonly schemas: Readonly<Record<string, Readonly<Record<string, unknown>>>> };
 }
 
-const document = JSON.parse(readFileSync(FILE, 'utf8')) as Document;
+const document: Document = JSON.parse(readFileSync(FILE, 'utf8'));
 
 test('docs/openapi.json is what the routes say', async () => {
   const text = await format(JSON.stringify(openApiDocument()), {
@@ -32,7 +32,7 @@ test('docs/openapi.json is what the routes say', async () => {
 });
 
 /** A schema of the file as zod reads it, with the components that it refers to. */
-function schemaOf(schema: Record<string, unknown>): z.ZodType {
+function schemaOf(schema: Readonly<Record<string, unknown>>): z.ZodType {
   const whole = JSON.stringify({ ...schema, $defs: document.components.schemas });
   return z.fromJSONSchema(JSON.parse(whole.replaceAll('#/components/schemas/', '#/$defs/')));
 }
@@ -136,7 +136,7 @@ describe('real answers are what the file says', () => {
     const [name] = operationOf('GET', '/recovery/events');
     seen.add(`${name} 200`);
     const client = new EventClient(await handler(new Request('http://a/recovery/events')));
-    const schema = schemaOf(document.components.schemas['RecoveryEvent'] as Record<string, unknown>);
+    const schema = schemaOf(document.components.schemas['RecoveryEvent']!);
     for (const { data } of await client.take(5))
       expect(schema.safeParse(data).error?.issues ?? []).toEqual([]);
     await client.close();

@@ -173,7 +173,7 @@ describe('errors of the library', () => {
   test('what nobody has thought of is a 500 without a word about it', async () => {
     const recovery = createRecovery({ storage: memoryStorage() });
     for (const thrown of [new Error(CANARY), CANARY, new RecoveryError('ITEMS_FAILED', CANARY), null]) {
-      const planRecovery = (): Promise<never> => Promise.reject(thrown as Error);
+      const planRecovery = (): Promise<never> => Promise.reject(thrown);
       const [found, body] = await asker({ ...recovery, planRecovery })('/recovery/plan');
       expect([found, body]).toMatchObject([500, { error: { code: 'INTERNAL' } }]);
       expect(JSON.stringify(body)).not.toContain(CANARY);

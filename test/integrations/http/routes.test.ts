@@ -27,8 +27,8 @@ interface Answer {
 }
 
 async function jsonOf(response: Response): Promise<Answer> {
-  const answer: unknown = await response.json();
-  return answer as Answer;
+  const answer: Answer = JSON.parse(await response.text());
+  return answer;
 }
 
 const idsOf = (found: readonly { readonly taskId: string }[] = []): string[] =>
