@@ -26,11 +26,12 @@ const config: Options[] = [
   {
     ...shared,
     entry: {
+      http: 'src/integrations/http/index.ts',
       opentelemetry: 'src/integrations/opentelemetry/index.ts',
       prometheus: 'src/integrations/prometheus/index.ts',
+      schemas: 'src/schemas/index.ts',
     },
   },
-  { ...shared, entry: { schemas: 'src/schemas/index.ts', http: 'src/integrations/http/index.ts' } },
 ];
 
 // Types are made together: a class is the same type in two entries only when it is declared once.

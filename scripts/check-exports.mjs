@@ -26,23 +26,27 @@ for (const target of Object.values(exports)) {
   if (Object.keys(entry).length === 0) problems.push(`${target.default} exports nothing`);
 }
 
+const IMPORTS = /\b(?:from|import)\s*\(?\s*["']([^"']+)["']/g;
+const STATIC_IMPORTS = /\b(?:from|import)\s*["']([^"']+)["']/g;
+
 /** The packages that a built file imports, through other built files too. */
-function packagesOf(file, seen = new Set()) {
+function packagesOf(file, pattern = IMPORTS, seen = new Set()) {
   const found = new Set();
   if (seen.has(file)) return found;
   seen.add(file);
-  const imports = readFileSync(file, 'utf8').matchAll(/\b(?:from|import)\s*\(?\s*["']([^"']+)["']/g);
+  const imports = readFileSync(file, 'utf8').matchAll(pattern);
   for (const [, name] of imports) {
     if (!name.startsWith('.')) found.add(name);
-    else for (const inner of packagesOf(join(dirname(file), name), seen)) found.add(inner);
+    else for (const inner of packagesOf(join(dirname(file), name), pattern, seen)) found.add(inner);
   }
   return found;
 }
 
 // Who does not ask for them does not pay for loading them, and need not have them.
 const ONLY_IN = {
-  zod: ['./dist/http.js', './dist/schemas.js'],
-  'prom-client': ['./dist/prometheus.js'],
+  zod: ['./dist/schemas.js', './dist/http.js'],
+  // By http with the first request for it.
+  'prom-client': ['./dist/prometheus.js', './dist/http.js'],
   '@opentelemetry/api': ['./dist/opentelemetry.js'],
 };
 for (const target of Object.values(exports)) {
@@ -54,5 +58,7 @@ for (const target of Object.values(exports)) {
       problems.push(`${target.default} ${wanted ? 'does not import' : 'imports'} ${name}`);
   }
 }
+if (packagesOf(join(root, 'dist/http.js'), STATIC_IMPORTS).has('prom-client'))
+  problems.push('./dist/http.js loads prom-client before it is asked for');
 for (const problem of problems) console.error(problem);
 process.exitCode = problems.length > 0 ? 1 : 0;

@@ -123,6 +123,7 @@ describe('examples', () => {
     ['shutdown.mjs', 'the process ended: SIGTERM'],
     ['cancel.mjs', 'afterwards: cancelled'],
     ['observability.mjs', 'the second attempt is linked to the first one'],
+    ['http.mjs', 'monthly: completed after task_started, '],
     ['failed-documents.mjs', 'left: 6, given up: 6'],
     ['failed-documents-cron.mjs', '1 of 2 documents done, 1 failed again'],
   ])('%s does what it says', async (name, words) => {

@@ -55,8 +55,7 @@ export const healthReportSchema: z.ZodType<HealthReport, HealthReport> = schemaO
   true,
 );
 
-/** How many tasks there are in each state. */
-export const taskCountsSchema: z.ZodType<
+const taskCounts: z.ZodType<
   Readonly<Record<TaskStatus, number>>,
   Readonly<Record<TaskStatus, number>>
 > = schemaOf<Readonly<Record<TaskStatus, number>>>()(
@@ -75,7 +74,7 @@ export const taskCountsSchema: z.ZodType<
 /** What `recovery.metrics` gives, and `GET /health/recovery/metrics` answers. */
 export const recoveryMetricsSchema: z.ZodType<RecoveryMetrics, RecoveryMetrics> = schemaOf<RecoveryMetrics>()(
   z.object({
-    task_state_distribution: taskCountsSchema,
+    task_state_distribution: taskCounts,
     recovery_success_rate_24h: percent.nullable(),
     total_recovery_attempts_24h: count,
     successful_recoveries_24h: count,

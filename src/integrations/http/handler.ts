@@ -8,6 +8,7 @@ import { EVENTS_ROUTE } from './event-stream.js';
 import { Followers } from './followers.js';
 import { HEALTH_ROUTES, METRICS_ROUTE } from './health-routes.js';
 import { LOOK_ROUTES } from './look-routes.js';
+import { metricsTextOf } from './metrics-text.js';
 import { httpSettingsOf } from './options.js';
 import type { HttpOptions, HttpSettings } from './options.js';
 import { forbidden, notFound, Problem, problemAnswer } from './problems.js';
@@ -29,7 +30,7 @@ export const ALL_ROUTES: readonly Route[] = [...HEALTH_ROUTES, METRICS_ROUTE, ..
 function routesFor({ authorize, prometheus }: HttpSettings): readonly Route[] {
   return [
     ...HEALTH_ROUTES,
-    ...(prometheus === null ? [] : [METRICS_ROUTE]),
+    ...(prometheus === false ? [] : [METRICS_ROUTE]),
     ...(authorize === null ? [] : ADMIN_ROUTES),
   ];
 }
@@ -88,6 +89,7 @@ export function createHttpHandler(recovery: Recovery, options: HttpOptions = {})
   const settings = httpSettingsOf(options);
   const routes = routesFor(settings);
   const followers = new Followers(settings.maxFollowers);
+  const metricsText = metricsTextOf(recovery, settings);
   const handles = (pathname: string): boolean =>
     (settings.authorize !== null && isAdmin(pathname)) ||
     routes.some((route) => matched(route, pathname) !== null);
@@ -104,7 +106,7 @@ export function createHttpHandler(recovery: Recovery, options: HttpOptions = {})
     }
     if (method === 'POST') checkSite(request);
     const taskId = decoded(matched(route, pathname)?.taskId ?? '');
-    return route.answer({ recovery, settings, followers, request, query, taskId });
+    return route.answer({ recovery, settings, followers, metricsText, request, query, taskId });
   };
 
   const answer = async (request: Request, native: unknown): Promise<Response> => {

@@ -5,9 +5,8 @@ import { log } from '../../log.js';
 import { healthReportSchema, recoveryMetricsSchema } from '../../schemas/operations.js';
 import type { DetailedHealth, LiveAnswer, ReadyAnswer } from './answer-types.js';
 import { jsonAnswer, textAnswer } from './answers.js';
-import { unavailable } from './problems.js';
 import type { Asked, Route } from './route.js';
-import { detailedHealthSchema, liveSchema, readySchema } from './schemas.js';
+import { detailedHealthSchema, liveSchema, problemSchema, readySchema } from './schemas.js';
 
 /** An id that is hardly anybody's: to read its head costs one round trip. */
 const PROBE_ID = 'rekindle-http-probe';
@@ -99,9 +98,9 @@ async function detailed(asked: Asked): Promise<Response> {
   return jsonAnswer(body, statusOf(report));
 }
 
-async function prometheus({ settings }: Asked): Promise<Response> {
-  if (settings.prometheus === null) throw unavailable('STORAGE_UNAVAILABLE');
-  return textAnswer(await settings.prometheus.text(), settings.prometheus.contentType);
+async function prometheus({ metricsText }: Asked): Promise<Response> {
+  const source = await metricsText();
+  return textAnswer(await source.text(), source.contentType);
 }
 
 export const HEALTH_ROUTES: readonly Route[] = [
@@ -145,8 +144,8 @@ export const HEALTH_ROUTES: readonly Route[] = [
 export const METRICS_ROUTE: Route = {
   method: 'GET',
   path: '/metrics',
-  summary: 'Figures for Prometheus. Exists where the option `prometheus` is given.',
-  answers: { 200: null },
+  summary: 'Figures for Prometheus. 501 without prom-client.',
+  answers: { 200: null, 501: problemSchema },
   type: 'text/plain',
   answer: prometheus,
 };

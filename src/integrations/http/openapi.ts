@@ -80,11 +80,15 @@ const REASONS: Readonly<Record<number, string>> = {
   409: 'The task is in another state than this needs, or can not be read here.',
   413: 'The body is too large.',
   415: 'The body is no JSON.',
+  501: 'A package that it needs is not installed.',
   503: 'The storage is away, or this worker is shut down.',
 };
 
 function answer(status: number, schema: z.ZodType | null, type: string): Json {
-  const content = { [type]: { schema: schema === null ? { type: 'string' } : reference(schema) } };
+  const content =
+    schema === null
+      ? { [type]: { schema: { type: 'string' } } }
+      : { 'application/json': { schema: reference(schema) } };
   return { description: REASONS[status] ?? '', content };
 }
 

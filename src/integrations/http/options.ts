@@ -38,8 +38,11 @@ export interface HttpOptions {
    * sound secret, and passwords of URLs.
    */
   readonly redactPayload?: ((value: unknown) => unknown) | undefined;
-  /** Where `GET /metrics` gets its text. Without it that route does not exist. */
-  readonly prometheus?: MetricsText | undefined;
+  /**
+   * Where `GET /metrics` gets its text; `false`: there is no such route. Default: `prometheusMetrics(recovery)`, made with
+   * the first request for it, from which on what this process does is counted; 501 while `prom-client` is not installed.
+   */
+  readonly prometheus?: MetricsText | false | undefined;
   /** Entries a page where a request doesn't say, 1 to 1,000. Default 100. */
   readonly pageSize?: number | undefined;
   /** Bytes of a request's body at most. Default 65,536. */
@@ -59,7 +62,8 @@ export interface HttpSettings {
   readonly showErrors: boolean;
   /** Null: payloads are not shown. */
   readonly redactPayload: ((value: unknown) => unknown) | null;
-  readonly prometheus: MetricsText | null;
+  /** Null: made when it is asked for. */
+  readonly prometheus: MetricsText | false | null;
   readonly pageSize: number;
   readonly bodyBytes: number;
   readonly waitMs: number;
@@ -72,6 +76,7 @@ export const LARGEST_PAGE = 1_000;
 const LONGEST_MS = 600_000;
 
 function isMetricsText(value: unknown): string | null {
+  if (value === false) return null;
   const problem = hasMethods('text')(value);
   if (problem !== null) return problem;
   return isObject(value) && typeof value['contentType'] === 'string' ? null : 'must have a contentType';

@@ -2,8 +2,7 @@
 import * as z from 'zod';
 import type { RedriveFilter } from '../../domain/document-recovery.js';
 import { TASK_STATUSES } from '../../domain/task.js';
-import type { FailureListOptions } from '../../index.js';
-import type { ListOptions } from '../../index.js';
+import type { FailureListOptions, ListOptions } from '../../index.js';
 import { LARGEST_PAGE } from './options.js';
 import { Problem } from './problems.js';
 

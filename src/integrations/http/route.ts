@@ -2,13 +2,14 @@
 import type * as z from 'zod';
 import type { Followers } from './followers.js';
 import type { Recovery } from '../../index.js';
-import type { HttpSettings } from './options.js';
+import type { HttpSettings, MetricsText } from './options.js';
 
 /** A request that has come through to its route. */
 export interface Asked {
   readonly recovery: Recovery;
   readonly settings: HttpSettings;
   readonly followers: Followers;
+  readonly metricsText: () => Promise<MetricsText>;
   readonly request: Request;
   readonly query: URLSearchParams;
   /** What stands for `{taskId}` in the path; empty without one. */
@@ -31,7 +32,7 @@ export interface Route {
 }
 
 /** Under this path nothing is answered before `authorize` was asked. */
-export const ADMIN_ROOT = '/recovery';
+const ADMIN_ROOT = '/recovery';
 
 export function isAdmin(pathname: string): boolean {
   return pathname === ADMIN_ROOT || pathname.startsWith(`${ADMIN_ROOT}/`);

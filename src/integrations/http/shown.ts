@@ -3,7 +3,7 @@ import type { RecoveryEvent } from '../../domain/events.js';
 import type { FailedDocumentRecord, FailureGroup } from '../../domain/failed-document.js';
 import type { TaskAttempt } from '../../domain/operations.js';
 import type { Checkpoint, StoredError, TaskRecord } from '../../domain/task.js';
-import type { PlannedRecovery } from '../../runtime/runs.js';
+import type { PlannedRecovery } from '../../index.js';
 import { withoutPasswords } from './redact-secrets.js';
 
 /** An error. What is not shown is undefined, here and below, and so absent from the JSON. */
@@ -64,7 +64,7 @@ function payload({ redactPayload }: Showing, value: unknown): unknown {
   }
 }
 
-export function shownError(showing: Showing, error: StoredError | null): ShownError | null {
+function shownError(showing: Showing, error: StoredError | null): ShownError | null {
   if (error === null) return null;
   const { name, code } = error;
   return { name, code, message: message(showing, error.message) };

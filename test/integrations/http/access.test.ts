@@ -1,7 +1,20 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createHttpHandler, openApiDocument } from '../../../src/integrations/http/index.js';
+import { createHttpHandler } from '../../../src/integrations/http/index.js';
 import type { HttpOptions } from '../../../src/integrations/http/index.js';
-import { ask, authorize, CANARY, DONE_ID, FAILED_ID, filled, GIVEN_UP_ID, ORPHAN_ID, served, SERVERS, TOKEN } from './lab.js';
+import {
+  ask,
+  authorize,
+  CANARY,
+  DONE_ID,
+  FAILED_ID,
+  filled,
+  GIVEN_UP_ID,
+  ORPHAN_ID,
+  ROUTES,
+  served,
+  SERVERS,
+  TOKEN,
+} from './lab.js';
 import type { Filled } from './lab.js';
 
 let all: Filled;
@@ -13,7 +26,7 @@ afterAll(async () => {
   await all.recovery.shutdown();
 });
 
-const PATHS = Object.keys(openApiDocument()['paths'] as object).map((path) => path.replace('{taskId}', DONE_ID));
+const PATHS = ROUTES.map((path) => path.replace('{taskId}', DONE_ID));
 const ADMIN = PATHS.filter((path) => path.startsWith('/recovery'));
 
 async function whole(response: Response): Promise<unknown> {
@@ -44,19 +57,31 @@ describe('who may ask', () => {
         throw new Error(CANARY);
       },
     ],
-    ['what is not true', () => ({ user: 'admin' }) as unknown as boolean],
+    // @ts-expect-error a user is no permission
+    ['what is not true', () => ({ user: 'admin' })],
     ['a promise of false', () => Promise.resolve(false)],
   ];
   test.each(refusals)('%s refuses, the same whatever was asked for', async (_name, refuse) => {
     const handler = createHttpHandler(all.recovery, { authorize: refuse });
     const one = await whole(await handler(asked('/recovery/status')));
     expect(one).toMatchObject([403, {}, expect.stringContaining('FORBIDDEN')]);
-    const others = ['/recovery', '/recovery/', '/recovery/nothing', '/recovery/tasks/nobody', '/recovery/tasks/%zz', '/recovery/tasks?limit=x'];
+    const others = [
+      '/recovery',
+      '/recovery/',
+      '/recovery/nothing',
+      '/recovery/tasks/nobody',
+      '/recovery/tasks/%zz',
+      '/recovery/tasks?limit=x',
+    ];
     for (const path of [...ADMIN, ...others]) {
       for (const method of ['GET', 'POST', 'DELETE', 'OPTIONS'])
         expect(await whole(await handler(asked(path, { method })))).toEqual(one);
     }
-    const large = { method: 'POST', headers: { 'content-type': 'text/plain', origin: 'http://evil.test' }, body: 'x'.repeat(99_999) };
+    const large = {
+      method: 'POST',
+      headers: { 'content-type': 'text/plain', origin: 'http://evil.test' },
+      body: 'x'.repeat(99_999),
+    };
     expect(await whole(await handler(asked('/recovery/trigger', large)))).toEqual(one);
   });
 
@@ -69,20 +94,20 @@ describe('who may ask', () => {
   });
 
   test.each(SERVERS)('authorize sees the request of %s', async (kind) => {
-    const natives: unknown[] = [];
+    const natives: Readonly<Record<string, unknown>>[] = [];
     const server = await served(kind, all.recovery, {
       authorize: (request, native) => {
-        natives.push(native);
+        natives.push(Object(native));
         return request.headers.get('authorization') === TOKEN;
       },
     });
     expect((await ask(`${server.url}/recovery/status`)).status).toBe(200);
     expect((await fetch(`${server.url}/recovery/status`)).status).toBe(403);
-    const [first] = natives as { url: string; originalUrl?: string; id?: string; socket: object }[];
+    const [first] = natives;
     expect(natives).toHaveLength(2);
-    expect(first?.socket).toBeDefined();
-    if (kind.startsWith('express')) expect(first?.originalUrl).toContain('/ops/recovery/status');
-    if (kind === 'fastify') expect(first?.id).toBeDefined();
+    expect(first?.['socket']).toBeDefined();
+    if (kind.startsWith('express')) expect(first?.['originalUrl']).toContain('/ops/recovery/status');
+    if (kind === 'fastify') expect(first?.['id']).toBeDefined();
     await server.close();
   });
 
@@ -94,7 +119,11 @@ describe('who may ask', () => {
         return true;
       },
     });
-    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"fingerprint":"x"}' };
+    const init = {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"fingerprint":"x"}',
+    };
     expect((await handler(asked('/recovery/failures/redrive', init))).status).toBe(200);
     expect(texts).toEqual([init.body]);
   });
@@ -114,7 +143,12 @@ describe('methods', () => {
       ).map(([path, method]) => handler(asked(path, { method }))),
     );
     expect(answers.map(({ status }) => status)).toEqual([405, 405, 405, 405]);
-    expect(answers.map(({ headers }) => headers.get('allow'))).toEqual(['GET, HEAD', 'POST', 'POST', 'GET, HEAD']);
+    expect(answers.map(({ headers }) => headers.get('allow'))).toEqual([
+      'GET, HEAD',
+      'POST',
+      'POST',
+      'GET, HEAD',
+    ]);
   });
 });
 
@@ -135,17 +169,29 @@ describe('other sites', () => {
   test.each(cases)('%s', async (_name, headers, status) => {
     const handler = createHttpHandler(all.recovery, { authorize: () => true });
     const init = { method: 'POST', headers: { ...headers, 'content-type': 'application/json' } };
-    const answer = await handler(asked('/recovery/failures/redrive', { ...init, body: '{"category":"none"}' }));
+    const answer = await handler(
+      asked('/recovery/failures/redrive', { ...init, body: '{"category":"none"}' }),
+    );
     expect(answer.status).toBe(status);
     expect(answer.headers.get('access-control-allow-origin')).toBeNull();
   });
 });
 
 describe('what is shown on request', () => {
-  const paths = [`tasks/${encodeURIComponent(FAILED_ID)}`, `tasks/${ORPHAN_ID}`, `tasks/${GIVEN_UP_ID}`, 'tasks', 'failures', 'failures/groups', 'plan'];
+  const paths = [
+    `tasks/${encodeURIComponent(FAILED_ID)}`,
+    `tasks/${ORPHAN_ID}`,
+    `tasks/${GIVEN_UP_ID}`,
+    'tasks',
+    'failures',
+    'failures/groups',
+    'plan',
+  ];
   const text = async (options: HttpOptions): Promise<string> => {
     const handler = createHttpHandler(all.recovery, { ...options, authorize });
-    const answers = paths.map((path) => handler(asked(`/recovery/${path}`, { headers: { authorization: TOKEN } })));
+    const answers = paths.map((path) =>
+      handler(asked(`/recovery/${path}`, { headers: { authorization: TOKEN } })),
+    );
     return (await Promise.all((await Promise.all(answers)).map((answer) => answer.text()))).join('');
   };
 

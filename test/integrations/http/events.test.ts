@@ -117,7 +117,8 @@ test('messages of errors are in no event', async () => {
     { ...all.recovery, events: () => told({ kind: 'x', reason: CANARY }) },
     { authorize },
   );
-  const request = (): Request => new Request('http://a/recovery/events', { headers: { authorization: TOKEN } });
+  const request = (): Request =>
+    new Request('http://a/recovery/events', { headers: { authorization: TOKEN } });
   const client = new EventClient(await handler(request()));
   const [sent] = await client.take(1);
   expect(sent).toMatchObject({ id: null, event: 'alert', data: { details: { kind: 'x' } } });
@@ -126,7 +127,16 @@ test('messages of errors are in no event', async () => {
 });
 
 async function* told(details: Record<string, string>): AsyncGenerator<RecoveryEvent> {
-  yield { event: 'alert', task_id: null, name: null, timestamp: 1, recovery: false, seq: null, cursor: null, details };
+  yield {
+    event: 'alert',
+    task_id: null,
+    name: null,
+    timestamp: 1,
+    recovery: false,
+    seq: null,
+    cursor: null,
+    details,
+  };
 }
 
 test('a client that does not read is not read for', async () => {

@@ -1,33 +1,101 @@
 /** Whatever is sent: no 500, no hang, no leak; without authorization nothing but health. */
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createHttpHandler, openApiDocument } from '../../../src/integrations/http/index.js';
+import { createHttpHandler } from '../../../src/integrations/http/index.js';
 import type { HttpHandler } from '../../../src/integrations/http/index.js';
-import { authorize, CANARY, DONE_ID, FAILED_ID, filled, GIVEN_UP_ID, ORPHAN_ID, served, TOKEN } from './lab.js';
+import {
+  authorize,
+  CANARY,
+  DONE_ID,
+  FAILED_ID,
+  filled,
+  GIVEN_UP_ID,
+  ORPHAN_ID,
+  ROUTES,
+  served,
+  TOKEN,
+} from './lab.js';
 import type { Filled, Served, ServerKind } from './lab.js';
 import { rawRequest } from './raw.js';
 
 const prometheus = { text: async () => 'up 1\n', contentType: 'text/plain' };
 const OPTIONS = { authorize, prometheus, waitMs: 20, bodyBytes: 2_000 };
 
-const ROUTES = Object.keys(openApiDocument()['paths'] as object);
 const PUBLIC = ROUTES.filter((path) => !path.startsWith('/recovery'));
 
 const id = fc.oneof(
-  fc.constantFrom(DONE_ID, FAILED_ID, GIVEN_UP_ID, ORPHAN_ID, '__proto__', 'constructor', 'rekindle').map(encodeURIComponent),
-  fc.constantFrom('..', '%2e%2e', '%2F', '%00', '%', '%zz', '%c3%28', '%F0%9F%98%80', '%ED%A0%80', '{x}', 'a//b', '%7Bx%7D'),
+  fc
+    .constantFrom(DONE_ID, FAILED_ID, GIVEN_UP_ID, ORPHAN_ID, '__proto__', 'constructor', 'rekindle')
+    .map(encodeURIComponent),
+  fc.constantFrom(
+    '..',
+    '%2e%2e',
+    '%2F',
+    '%00',
+    '%',
+    '%zz',
+    '%c3%28',
+    '%F0%9F%98%80',
+    '%ED%A0%80',
+    '{x}',
+    'a//b',
+    '%7Bx%7D',
+  ),
   fc.string({ maxLength: 300, unit: 'binary' }).map((text) => encodeURIComponent(text.toWellFormed())),
 );
 const path = fc.oneof(
-  { weight: 6, arbitrary: fc.tuple(fc.constantFrom(...ROUTES), id).map(([route, some]) => route.replace('{taskId}', some)) },
-  { weight: 1, arbitrary: fc.tuple(fc.constantFrom(...ROUTES), id).map(([route, some]) => `${route}/${some}`) },
-  { weight: 1, arbitrary: fc.tuple(fc.constantFrom('/', '//', '/./', '/x/../', '/%2e/', '/%72'), fc.constantFrom(...ROUTES)).map(([a, b]) => a + b.slice(1)) },
+  {
+    weight: 6,
+    arbitrary: fc
+      .tuple(fc.constantFrom(...ROUTES), id)
+      .map(([route, some]) => route.replace('{taskId}', some)),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(fc.constantFrom(...ROUTES), id).map(([route, some]) => `${route}/${some}`),
+  },
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(fc.constantFrom('/', '//', '/./', '/x/../', '/%2e/', '/%72'), fc.constantFrom(...ROUTES))
+      .map(([a, b]) => a + b.slice(1)),
+  },
   { weight: 1, arbitrary: fc.array(id, { maxLength: 5 }).map((parts) => `/${parts.join('/')}`) },
 );
 const parameter = fc.tuple(
-  fc.constantFrom('limit', 'after', 'name', 'status', 'category', 'fingerprint', 'worker', 'minAgeMs', 'maxAgeMs', 'eligible', '__proto__', 'x', ''),
+  fc.constantFrom(
+    'limit',
+    'after',
+    'name',
+    'status',
+    'category',
+    'fingerprint',
+    'worker',
+    'minAgeMs',
+    'maxAgeMs',
+    'eligible',
+    '__proto__',
+    'x',
+    '',
+  ),
   fc.oneof(
-    fc.constantFrom('1', '0', '-1', '1e9', 'NaN', 'true', 'failed', 'convert', 'bnVsbA', 'W10', 'WzEsMl0', 'WyJhIl0', '%', '%00', '%ff'),
+    fc.constantFrom(
+      '1',
+      '0',
+      '-1',
+      '1e9',
+      'NaN',
+      'true',
+      'failed',
+      'convert',
+      'bnVsbA',
+      'W10',
+      'WzEsMl0',
+      'WyJhIl0',
+      '%',
+      '%00',
+      '%ff',
+    ),
     fc.string({ maxLength: 50 }).map(encodeURIComponent),
   ),
 );
@@ -40,17 +108,55 @@ const method = fc.oneof(
   { weight: 2, arbitrary: fc.constantFrom('PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND', 'get') },
 );
 const field = fc.oneof(
-  fc.constantFrom('x', 'lone \ud800', '', CANARY.length, null, true, ['a'], {}, [], '\u0000', 'convert', ORPHAN_ID),
+  fc.constantFrom(
+    'x',
+    'lone \ud800',
+    '',
+    CANARY.length,
+    null,
+    true,
+    ['a'],
+    {},
+    [],
+    '\u0000',
+    'convert',
+    ORPHAN_ID,
+  ),
   fc.jsonValue({ maxDepth: 2 }),
 );
 const object = fc
-  .dictionary(fc.constantFrom('names', 'taskIds', 'documents', 'reason', 'fingerprint', 'category', 'afterVersion', '__proto__', 'x'), field, { maxKeys: 3 })
+  .dictionary(
+    fc.constantFrom(
+      'names',
+      'taskIds',
+      'documents',
+      'reason',
+      'fingerprint',
+      'category',
+      'afterVersion',
+      '__proto__',
+      'x',
+    ),
+    field,
+    { maxKeys: 3 },
+  )
   .map((value) => JSON.stringify(value));
 const body = fc.oneof(
   fc.constant(new Uint8Array()),
   object.map((text) => Buffer.from(text)),
   fc.json({ maxDepth: 3 }).map((text) => Buffer.from(text)),
-  fc.constantFrom('[', '{"__proto__":{"x":1}}', '"', 'null', '1e999', '{"names":["\\ud800"]}', '['.repeat(1_900), ' '.repeat(2_001)).map((text) => Buffer.from(text)),
+  fc
+    .constantFrom(
+      '[',
+      '{"__proto__":{"x":1}}',
+      '"',
+      'null',
+      '1e999',
+      '{"names":["\\ud800"]}',
+      '['.repeat(1_900),
+      ' '.repeat(2_001),
+    )
+    .map((text) => Buffer.from(text)),
   fc.uint8Array({ maxLength: 2_100 }),
 );
 const header = fc.oneof(
@@ -90,7 +196,12 @@ const request = fc.record({
 });
 type Sent = typeof request extends fc.Arbitrary<infer T> ? T : never;
 
-function judge({ allowed, method: given }: Sent, pathname: string, status: number | null, text: string): void {
+function judge(
+  { allowed, method: given }: Sent,
+  pathname: string,
+  status: number | null,
+  text: string,
+): void {
   expect(status).not.toBeNull();
   expect(status).toBeLessThan(600);
   // 501 is nobody's; 503 would be a storage that is away, or too many followers.
@@ -119,10 +230,18 @@ describe('the handler by itself', () => {
     await fc.assert(
       fc.asyncProperty(request, async (sent) => {
         fc.pre(!['TRACE'].includes(sent.method));
-        const headers = new Headers(sent.headers.map((line): [string, string] => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)]));
+        const headers = new Headers(
+          sent.headers.map((line): [string, string] => [
+            line.slice(0, line.indexOf(':')),
+            line.slice(line.indexOf(':') + 2),
+          ]),
+        );
         if (sent.allowed) headers.set('authorization', TOKEN);
         const url = `http://ops.test${sent.path}${sent.query}`;
-        const init = sent.method === 'GET' || sent.method === 'HEAD' || sent.method === 'get' ? {} : { body: Buffer.from(sent.body) };
+        const init =
+          sent.method === 'GET' || sent.method === 'HEAD' || sent.method === 'get'
+            ? {}
+            : { body: Buffer.from(sent.body) };
         const answer = await handler(new Request(url, { method: sent.method, headers, ...init }));
         const goesOn = answer.headers.get('content-type')?.startsWith('text/event-stream') === true;
         const text = goesOn ? '' : await answer.text();

@@ -1,11 +1,10 @@
 /** A namespace with a bit of everything in it, and servers of three kinds in front of it. */
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import express from 'express';
 import fastify from 'fastify';
 import type { FastifyInstance } from 'fastify';
-import { createHttpHandler, toNodeHandler } from '../../../src/integrations/http/index.js';
+import { createHttpHandler, openApiDocument, toNodeHandler } from '../../../src/integrations/http/index.js';
 import type { HttpHandler, HttpOptions, NodeHandlerOptions } from '../../../src/integrations/http/index.js';
 import { createRecovery, memoryStorage } from '../../../src/index.js';
 import type { Recovery, RecoveryContext, RecoveryOptions, Storage } from '../../../src/index.js';
@@ -99,7 +98,7 @@ export async function filled(options: Partial<RecoveryOptions> = {}): Promise<Fi
   return { recovery, storage, release };
 }
 
-export async function until(holds: () => boolean): Promise<void> {
+async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setImmediate(resolve));
 }
 
@@ -112,8 +111,9 @@ export const SERVERS = ['node:http', 'express', 'express router', 'fastify', 'fa
 export type ServerKind = (typeof SERVERS)[number];
 
 function urlOf(server: Server, prefix: string): string {
-  const { port } = server.address() as AddressInfo;
-  return `http://127.0.0.1:${port}${prefix}`;
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('it does not listen on a port');
+  return `http://127.0.0.1:${address.port}${prefix}`;
 }
 
 export async function listening(server: Server, prefix = ''): Promise<Served> {
@@ -180,6 +180,9 @@ export async function served(
     },
   };
 }
+
+/** The paths of all routes, as in OpenAPI. */
+export const ROUTES: readonly string[] = Object.keys(Object(openApiDocument()['paths']));
 
 /** A request by somebody whom `authorize` lets pass. */
 export function ask(url: string, init: RequestInit = {}): Promise<Response> {

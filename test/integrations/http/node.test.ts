@@ -54,14 +54,23 @@ test('targets of all forms', async () => {
   for (const [line, status] of Object.entries(statuses)) expect(await statusOf(url, line), line).toBe(status);
   for (const host of ['a b', '[::1', 'x@y', '', 'a:99999999'])
     expect(await statusOf(url, 'GET /recovery/status', host), host).toBe(200);
-  const refused = await rawRequest(url, 'TRACE /recovery/status HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n');
+  const refused = await rawRequest(
+    url,
+    'TRACE /recovery/status HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n',
+  );
   expect(refused.status).toBe(403);
 });
 
 test('a prefix, and what is not under it', async () => {
   const url = await serve(handler, '/ops/v1');
   expect(await statusOf(url, 'GET /ops/v1/recovery/status')).toBe(200);
-  for (const path of ['/recovery/status', '/ops/v1', '/ops/v1/', '/ops/v11/health/live', '/ops/v1/../../recovery/status'])
+  for (const path of [
+    '/recovery/status',
+    '/ops/v1',
+    '/ops/v1/',
+    '/ops/v11/health/live',
+    '/ops/v1/../../recovery/status',
+  ])
     expect(await statusOf(url, `GET ${path}`), path).toBe(404);
   for (const prefix of ['ops', '/ops/', '/', '/a b', '/*'])
     expect(() => toNodeHandler(handler, { prefix }), prefix).toThrow('must be a path such as /ops');
@@ -87,7 +96,8 @@ test.each(Object.entries(parsers))('a body that was read by a parser: %s', async
   const body = '{"category":"näne"}';
   const headers = { authorization: TOKEN, 'content-type': 'application/json' };
   const send = async (text: string): Promise<number> =>
-    (await fetch(`${server.url}/ops/recovery/failures/redrive`, { method: 'POST', headers, body: text })).status;
+    (await fetch(`${server.url}/ops/recovery/failures/redrive`, { method: 'POST', headers, body: text }))
+      .status;
   expect(await send(body)).toBe(200);
   expect(await send('{"other":1}')).toBe(400);
   expect(await send('[]')).toBe(400);
@@ -128,7 +138,9 @@ test('a client that goes aborts its request, also in the middle of its body', as
   const url = new URL(await serve(given));
   const arrived = new Promise<void>((resolve) => (asked = resolve));
   const socket = connect(Number(url.port), url.hostname);
-  socket.write('POST /recovery/trigger HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"na');
+  socket.write(
+    'POST /recovery/trigger HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"na',
+  );
   await arrived;
   const [signal] = signals;
   expect(signal?.aborted).toBe(false);

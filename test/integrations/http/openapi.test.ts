@@ -11,23 +11,28 @@ import { EventClient } from './sse.js';
 const FILE = 'docs/openapi.json';
 
 interface Operation {
-  readonly responses: Readonly<Record<string, { content: Record<string, { schema: Record<string, unknown> }> }>>;
+  readonly responses: Readonly<
+    Record<string, { content: Record<string, { schema: Record<string, unknown> }> }>
+  >;
 }
 
 interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
-  readonly components: { readonly schemas: Readonly<Record<string, unknown>> };
+  readonly components: { readonly schemas: Readonly<Record<string, Readonly<Record<string, unknown>>>> };
 }
 
-const document = JSON.parse(readFileSync(FILE, 'utf8')) as Document;
+const document: Document = JSON.parse(readFileSync(FILE, 'utf8'));
 
 test('docs/openapi.json is what the routes say', async () => {
-  const text = await format(JSON.stringify(openApiDocument()), { ...(await resolveConfig(FILE)), parser: 'json' });
+  const text = await format(JSON.stringify(openApiDocument()), {
+    ...(await resolveConfig(FILE)),
+    parser: 'json',
+  });
   expect(readFileSync(FILE, 'utf8'), 'npm run openapi:update').toBe(text);
 });
 
 /** A schema of the file as zod reads it, with the components that it refers to. */
-function schemaOf(schema: Record<string, unknown>): z.ZodType {
+function schemaOf(schema: Readonly<Record<string, unknown>>): z.ZodType {
   const whole = JSON.stringify({ ...schema, $defs: document.components.schemas });
   return z.fromJSONSchema(JSON.parse(whole.replaceAll('#/components/schemas/', '#/$defs/')));
 }
@@ -54,7 +59,11 @@ function operationOf(method: string, pathname: string): [string, Operation] {
 }
 
 async function checked(handler: HttpHandler, target: string, body?: unknown): Promise<number> {
-  const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+  const init = {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  };
   const request = new Request(`http://a${target}`, body === undefined ? {} : init);
   const answer = await handler(request);
   const [name, operation] = operationOf(request.method, new URL(request.url).pathname);
@@ -78,8 +87,24 @@ describe('real answers are what the file says', () => {
     const options = { authorize: () => true, prometheus, showErrors: shown, showPayloads: shown };
     const handler = createHttpHandler(all.recovery, options);
     const gets = [
-      ...['/health/live', '/health/ready', '/health/recovery', '/health/recovery/metrics', '/health/detailed', '/metrics'],
-      ...['status', 'tasks', `tasks/${failed}`, `tasks/${ORPHAN_ID}`, `tasks/${DONE_ID}`, 'plan', 'failures', 'failures/groups'].map((path) => `/recovery/${path}`),
+      ...[
+        '/health/live',
+        '/health/ready',
+        '/health/recovery',
+        '/health/recovery/metrics',
+        '/health/detailed',
+        '/metrics',
+      ],
+      ...[
+        'status',
+        'tasks',
+        `tasks/${failed}`,
+        `tasks/${ORPHAN_ID}`,
+        `tasks/${DONE_ID}`,
+        'plan',
+        'failures',
+        'failures/groups',
+      ].map((path) => `/recovery/${path}`),
     ];
     for (const path of gets) expect(await checked(handler, path), path).toBe(200);
     expect(await checked(handler, '/recovery/tasks/nobody')).toBe(404);
@@ -90,7 +115,9 @@ describe('real answers are what the file says', () => {
     expect(await checked(handler, `/recovery/tasks/${DONE_ID}/requeue`, {})).toBe(409);
     expect(await checked(handler, '/recovery/failures/redrive', { category: 'none' })).toBe(200);
     expect(await checked(handler, '/recovery/failures/redrive', {})).toBe(400);
-    expect(await checked(handler, '/recovery/failures/redrive', { category: CANARY.repeat(9_999) })).toBe(413);
+    expect(await checked(handler, '/recovery/failures/redrive', { category: CANARY.repeat(9_999) })).toBe(
+      413,
+    );
     expect(await checked(handler, '/recovery/trigger', { names: ['nothing'] })).toBe(200);
   });
 
@@ -109,8 +136,9 @@ describe('real answers are what the file says', () => {
     const [name] = operationOf('GET', '/recovery/events');
     seen.add(`${name} 200`);
     const client = new EventClient(await handler(new Request('http://a/recovery/events')));
-    const schema = schemaOf(document.components.schemas['RecoveryEvent'] as Record<string, unknown>);
-    for (const { data } of await client.take(5)) expect(schema.safeParse(data).error?.issues ?? []).toEqual([]);
+    const schema = schemaOf(document.components.schemas['RecoveryEvent']!);
+    for (const { data } of await client.take(5))
+      expect(schema.safeParse(data).error?.issues ?? []).toEqual([]);
     await client.close();
   });
 

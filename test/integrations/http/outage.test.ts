@@ -12,7 +12,11 @@ type Ask = (path: string, body?: unknown) => Promise<[number, unknown]>;
 function asker(recovery: Recovery, options: HttpOptions = {}, retries: (string | null)[] = []): Ask {
   const handler = createHttpHandler(recovery, { authorize: () => true, ...options });
   return async (path, body) => {
-    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+    const init = {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    };
     const answer = await handler(new Request(`http://a${path}`, body === undefined ? {} : init));
     retries.push(answer.headers.get('retry-after'));
     return [answer.status, await answer.json()];
@@ -23,10 +27,13 @@ function asker(recovery: Recovery, options: HttpOptions = {}, retries: (string |
 function fragile(): { storage: Storage; down: { is: boolean } } {
   const inner = memoryStorage();
   const down = { is: false };
-  const guarded = <A extends unknown[], R>(method: (...args: A) => Promise<R>) =>
+  const guarded =
+    <A extends unknown[], R>(method: (...args: A) => Promise<R>) =>
     async (...args: A): Promise<R> => {
       if (down.is)
-        throw new RecoveryError('STORAGE_UNAVAILABLE', `redis://me:${CANARY}@host is gone`, { retryable: true });
+        throw new RecoveryError('STORAGE_UNAVAILABLE', `redis://me:${CANARY}@host is gone`, {
+          retryable: true,
+        });
       return method.apply(inner, args);
     };
   const { read, commit, range, count, events } = inner;
@@ -54,9 +61,20 @@ describe('an outage', () => {
     expect(await ask('/health/live')).toMatchObject([200, { status: 'live' }]);
     expect(await ask('/health/ready')).toMatchObject([503, { status: 'unavailable' }]);
     const [status, report] = await ask('/health/recovery');
-    expect([status, report]).toMatchObject([503, { overall_health: 'unhealthy', recovery_queue_depth: null }]);
-    expect(await ask('/health/detailed')).toMatchObject([503, { status: 'unhealthy', checks: { storage: { status: 'down' }, queue: { status: 'down' } } }]);
-    const away = ['/health/recovery/metrics', ...['status', 'tasks', 'tasks/x', 'plan', 'failures', 'failures/groups', 'events'].map((path) => `/recovery/${path}`)];
+    expect([status, report]).toMatchObject([
+      503,
+      { overall_health: 'unhealthy', recovery_queue_depth: null },
+    ]);
+    expect(await ask('/health/detailed')).toMatchObject([
+      503,
+      { status: 'unhealthy', checks: { storage: { status: 'down' }, queue: { status: 'down' } } },
+    ]);
+    const away = [
+      '/health/recovery/metrics',
+      ...['status', 'tasks', 'tasks/x', 'plan', 'failures', 'failures/groups', 'events'].map(
+        (path) => `/recovery/${path}`,
+      ),
+    ];
     for (const path of away) {
       const [code, body] = await ask(path);
       expect([code, body], path).toMatchObject([503, { error: { code: 'STORAGE_UNAVAILABLE' } }]);
@@ -64,7 +82,10 @@ describe('an outage', () => {
       expect(JSON.stringify(body)).not.toContain(CANARY);
     }
     for (const path of ['trigger', 'tasks/x/requeue', 'tasks/x/cancel'])
-      expect(await ask(`/recovery/${path}`, {}), path).toMatchObject([503, { error: { code: 'STORAGE_UNAVAILABLE' } }]);
+      expect(await ask(`/recovery/${path}`, {}), path).toMatchObject([
+        503,
+        { error: { code: 'STORAGE_UNAVAILABLE' } },
+      ]);
     expect(await ask('/recovery/failures/redrive', { category: 'x' })).toMatchObject([503, {}]);
     down.is = false;
     await recovery.shutdown();
@@ -81,7 +102,10 @@ describe('an outage', () => {
     const report = await ask('/health/recovery');
     expect(report).toMatchObject([503, { checks: { database: { status: 'down' } } }]);
     const detailed = await ask('/health/detailed');
-    expect(detailed).toMatchObject([503, { checks: { database: { status: 'down' }, queue: { status: 'up', counts: { waiting: 0 } } } }]);
+    expect(detailed).toMatchObject([
+      503,
+      { checks: { database: { status: 'down' }, queue: { status: 'up', counts: { waiting: 0 } } } },
+    ]);
     expect(JSON.stringify([report[1], detailed[1]])).not.toContain(CANARY);
     expect(await ask('/health/ready')).toMatchObject([200, {}]);
     await recovery.shutdown();
@@ -91,7 +115,10 @@ describe('an outage', () => {
 test('thresholds of the handler are in place of those of the Recovery', async () => {
   const all = await filled();
   const strict = await asker(all.recovery, { thresholds: { queue: 0 } })('/health/recovery');
-  expect(strict).toMatchObject([200, { overall_health: 'degraded', reasons: [{ code: 'queue', value: 1, threshold: 0 }] }]);
+  expect(strict).toMatchObject([
+    200,
+    { overall_health: 'degraded', reasons: [{ code: 'queue', value: 1, threshold: 0 }] },
+  ]);
   expect(await asker(all.recovery)('/health/recovery')).toMatchObject([200, { overall_health: 'healthy' }]);
   all.release();
   await all.recovery.shutdown();
@@ -107,7 +134,15 @@ test('a trigger waits no longer than it may, tells what has begun, and the run g
   expect(resumed).toBe(1);
   expect([status, body]).toEqual([
     202,
-    { success: true, finished: false, recovered: 1, failed: 0, skipped: null, deferred: null, dead_lettered: null },
+    {
+      success: true,
+      finished: false,
+      recovered: 1,
+      failed: 0,
+      skipped: null,
+      deferred: null,
+      dead_lettered: null,
+    },
   ]);
   const completed = new Promise((resolve) => all.recovery.on('task_completed', resolve));
   all.release();
@@ -138,7 +173,7 @@ describe('errors of the library', () => {
   test('what nobody has thought of is a 500 without a word about it', async () => {
     const recovery = createRecovery({ storage: memoryStorage() });
     for (const thrown of [new Error(CANARY), CANARY, new RecoveryError('ITEMS_FAILED', CANARY), null]) {
-      const planRecovery = (): Promise<never> => Promise.reject(thrown as Error);
+      const planRecovery = (): Promise<never> => Promise.reject(thrown);
       const [found, body] = await asker({ ...recovery, planRecovery })('/recovery/plan');
       expect([found, body]).toMatchObject([500, { error: { code: 'INTERNAL' } }]);
       expect(JSON.stringify(body)).not.toContain(CANARY);

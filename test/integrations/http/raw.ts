@@ -10,14 +10,22 @@ export interface RawAnswer {
 }
 
 /** Sends a request and reads its answer, to its end or to the end of a stream's headers. */
-export function rawRequest(url: string, head: string, body: Uint8Array = new Uint8Array()): Promise<RawAnswer> {
+export function rawRequest(
+  url: string,
+  head: string,
+  body: Uint8Array = new Uint8Array(),
+): Promise<RawAnswer> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port), hostname);
     let text = '';
     const answer = (): void => {
       const status = /^HTTP\/1\.1 (\d{3})/.exec(text)?.[1];
-      resolve({ status: status === undefined ? null : Number(status), headers: text.split('\r\n\r\n')[0] ?? '', text });
+      resolve({
+        status: status === undefined ? null : Number(status),
+        headers: text.split('\r\n\r\n')[0] ?? '',
+        text,
+      });
     };
     socket.setTimeout(5_000, () => {
       socket.destroy();

@@ -1,6 +1,18 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Recovery } from '../../../src/index.js';
-import { ask, authorize, CANARY, DONE_ID, FAILED_ID, filled, GIVEN_UP_ID, ORPHAN_ID, post, served, SERVERS } from './lab.js';
+import {
+  ask,
+  authorize,
+  CANARY,
+  DONE_ID,
+  FAILED_ID,
+  filled,
+  GIVEN_UP_ID,
+  ORPHAN_ID,
+  post,
+  served,
+  SERVERS,
+} from './lab.js';
 import type { Filled, Served } from './lab.js';
 
 const prometheus = { text: async () => 'up 1\n', contentType: 'text/plain; version=0.0.4' };
@@ -15,11 +27,12 @@ interface Answer {
 }
 
 async function jsonOf(response: Response): Promise<Answer> {
-  const answer: unknown = await response.json();
-  return answer as Answer;
+  const answer: Answer = JSON.parse(await response.text());
+  return answer;
 }
 
-const idsOf = (found: readonly { readonly taskId: string }[] = []): string[] => found.map(({ taskId }) => taskId);
+const idsOf = (found: readonly { readonly taskId: string }[] = []): string[] =>
+  found.map(({ taskId }) => taskId);
 
 describe.each(SERVERS)('%s', (kind) => {
   let all: Filled;
@@ -89,7 +102,9 @@ describe.each(SERVERS)('%s', (kind) => {
       ids.push(...idsOf(page.tasks));
       after = page.next === null ? '' : `?after=${page.next}`;
     } while (after !== '');
-    expect(ids.toSorted()).toEqual(['/in/by-hand.txt', DONE_ID, FAILED_ID, GIVEN_UP_ID, ORPHAN_ID].toSorted());
+    expect(ids.toSorted()).toEqual(
+      ['/in/by-hand.txt', DONE_ID, FAILED_ID, GIVEN_UP_ID, ORPHAN_ID].toSorted(),
+    );
     const failed = await jsonOf(await ask(`${server.url}/recovery/tasks?status=failed&name=convert&limit=9`));
     expect(idsOf(failed.tasks)).toEqual([FAILED_ID]);
     expect(failed.tasks?.[0]?.error).toEqual({ name: 'TypeError', code: 'ENOENT' });
@@ -105,19 +120,33 @@ describe.each(SERVERS)('%s', (kind) => {
       events: [{ event: 'task_started' }, { event: 'task_failed' }],
       truncated: false,
     });
-    const cut = await jsonOf(await ask(`${server.url}/recovery/tasks/${encodeURIComponent(FAILED_ID)}?limit=1`));
+    const cut = await jsonOf(
+      await ask(`${server.url}/recovery/tasks/${encodeURIComponent(FAILED_ID)}?limit=1`),
+    );
     expect(cut).toMatchObject({ events: [{ event: 'task_failed' }], truncated: true });
     const missing = await ask(`${server.url}/recovery/tasks/nobody`);
-    expect([missing.status, await jsonOf(missing)]).toMatchObject([404, { error: { code: 'TASK_NOT_FOUND' } }]);
+    expect([missing.status, await jsonOf(missing)]).toMatchObject([
+      404,
+      { error: { code: 'TASK_NOT_FOUND' } },
+    ]);
   });
 
   test('plan, failures, groups', async () => {
     const plan = await jsonOf(await ask(`${server.url}/recovery/plan`));
     expect(plan).toMatchObject({
-      planned: [{ taskId: ORPHAN_ID, decision: 'resume', strategy: 'checkpoint-resume', evidence: { checkpoint: 'read' } }],
+      planned: [
+        {
+          taskId: ORPHAN_ID,
+          decision: 'resume',
+          strategy: 'checkpoint-resume',
+          evidence: { checkpoint: 'read' },
+        },
+      ],
       total: 1,
     });
-    const failures = await jsonOf(await ask(`${server.url}/recovery/failures?category=file_not_found&minAgeMs=0&eligible=false`));
+    const failures = await jsonOf(
+      await ask(`${server.url}/recovery/failures?category=file_not_found&minAgeMs=0&eligible=false`),
+    );
     expect(idsOf(failures.documents)).toEqual([FAILED_ID]);
     const groups = await jsonOf(await ask(`${server.url}/recovery/failures/groups`));
     expect(groups.total).toBe(2);
@@ -125,7 +154,14 @@ describe.each(SERVERS)('%s', (kind) => {
   });
 
   test('what is not shown unasked is not there', async () => {
-    for (const path of ['tasks', `tasks/${encodeURIComponent(FAILED_ID)}`, `tasks/${ORPHAN_ID}`, 'failures', 'failures/groups', 'plan']) {
+    for (const path of [
+      'tasks',
+      `tasks/${encodeURIComponent(FAILED_ID)}`,
+      `tasks/${ORPHAN_ID}`,
+      'failures',
+      'failures/groups',
+      'plan',
+    ]) {
       const text = await (await ask(`${server.url}/recovery/${path}`)).text();
       expect(text).not.toContain(CANARY);
       expect(text).not.toMatch(/recoverableData|databaseState|errorMessage|metadata/);
@@ -134,9 +170,16 @@ describe.each(SERVERS)('%s', (kind) => {
 
   test('bodies: read, bounded, and refused for what they are', async () => {
     const url = `${server.url}/recovery/failures/redrive`;
-    const send = (body: BodyInit, type: string | null): Promise<Response> =>
-      ask(url, { method: 'POST', body: new Blob([body as string]), headers: type === null ? {} : { 'content-type': type } });
-    const codes = async (response: Response): Promise<unknown> => [response.status, (await jsonOf(response)).error?.code];
+    const send = (body: string, type: string | null): Promise<Response> =>
+      ask(url, {
+        method: 'POST',
+        body: new Blob([body]),
+        headers: type === null ? {} : { 'content-type': type },
+      });
+    const codes = async (response: Response): Promise<unknown> => [
+      response.status,
+      (await jsonOf(response)).error?.code,
+    ];
     expect(await codes(await post(url, { fingerprint: 'none' }))).toEqual([200, undefined]);
     // Frameworks that parse answer what can't be parsed by themselves.
     const parses = kind === 'express' || kind === 'fastify';
@@ -148,8 +191,14 @@ describe.each(SERVERS)('%s', (kind) => {
     expect((await send('fingerprint=x', 'application/x-www-form-urlencoded')).status).toBe(415);
     expect((await post(url, { fingerprint: 'x'.repeat(70_000) })).status).toBe(413);
     if (parses) return;
-    expect(await codes(await send('{"fingerprint":"\u00ff', 'application/json; charset=utf-8'))).toEqual([400, 'BODY_INVALID']);
-    expect(await codes(await post(url, { fingerprint: 'x'.repeat(70_000) }))).toEqual([413, 'BODY_TOO_LARGE']);
+    expect(await codes(await send('{"fingerprint":"\u00ff', 'application/json; charset=utf-8'))).toEqual([
+      400,
+      'BODY_INVALID',
+    ]);
+    expect(await codes(await post(url, { fingerprint: 'x'.repeat(70_000) }))).toEqual([
+      413,
+      'BODY_TOO_LARGE',
+    ]);
   });
 
   test('buttons: requeue, cancel, redrive, trigger', async () => {
