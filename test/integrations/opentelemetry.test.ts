@@ -120,6 +120,31 @@ describe('spans', () => {
     });
   });
 
+  it('of a task that a recovered one calls lies within that one, also when it was an orphan itself', async () => {
+    const dying = spans.traced();
+    const names = ['outer', 'inner'];
+    for (const name of names)
+      await startQuietly(dying.recovery.withRecovery(forever, { name, taskId: () => name }));
+    await die(spans.world, dying);
+    const proc = spans.traced();
+    const inner = proc.recovery.withRecovery(() => 1, {
+      name: 'inner',
+      taskId: () => 'inner',
+      recovery: 'never',
+    });
+    proc.recovery.withRecovery(() => inner(), { name: 'outer', taskId: () => 'outer' });
+    await trace.getTracer('user').startActiveSpan('boot', async (boot) => {
+      const { finished } = await spans.world.until(proc.recovery.runStartupRecovery({ names: ['outer'] }));
+      await spans.world.until(finished);
+      boot.end();
+    });
+    await settled();
+    isWithin(spans.the('recovery'), spans.the('boot'));
+    isWithin(spans.the('attempt outer'), spans.the('recovery'));
+    isWithin(spans.the('attempt inner'), spans.the('attempt outer'));
+    expect(spans.the('attempt inner').attributes).toMatchObject({ 'rekindle.task.attempt': 2 });
+  });
+
   it('are not made of passes that find nothing', async () => {
     const proc = spans.traced();
     define(proc, () => 1);

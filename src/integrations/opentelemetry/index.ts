@@ -85,6 +85,8 @@ function parentOf(tracer: Tracer, { recovered }: AttemptInfo): Context {
   const active = context.active();
   const pass = active.getValue(PASS);
   if (!recovered || !(pass instanceof Pass) || pass.ended) return active;
+  // Claimed by a call from within another task: that is where it belongs.
+  if (trace.getSpan(active) !== trace.getSpan(pass.parent)) return active;
   return trace.setSpan(active, spanOf(tracer, pass));
 }
 
