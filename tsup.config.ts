@@ -1,4 +1,5 @@
 import type { Options } from 'tsup';
+import { bundledLicenses, sharedEntries } from './scripts/cli-bundle.js';
 
 const shared: Options = {
   format: ['esm'],
@@ -24,6 +25,19 @@ const config: Options[] = [
   },
   // By itself: what it would share with the main entry is a few numbers, and a file more for everybody to load.
   { ...shared, entry: { schemas: 'src/schemas/index.ts' } },
+  // The command line: its libraries are inside, so that the package itself depends on few.
+  {
+    ...shared,
+    entry: { cli: 'src/cli/main.ts' },
+    dts: false,
+    splitting: false,
+    noExternal: ['cli-progress', 'cli-table3', 'commander'],
+    // What is inside was written for CommonJS.
+    banner: {
+      js: "import { createRequire as makeRequire } from 'node:module';\nconst require = makeRequire(import.meta.url);",
+    },
+    esbuildPlugins: [sharedEntries, bundledLicenses],
+  },
 ];
 
 export default config;
