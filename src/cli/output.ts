@@ -1,5 +1,4 @@
 /** What is printed: tables and colours on a terminal, lines of fields parted by tabs elsewhere, or one JSON document. */
-import { styleText } from 'node:util';
 import Table from 'cli-table3';
 import type { Io } from './io.js';
 import type { Secrets } from './secrets.js';
@@ -7,7 +6,10 @@ import { cut, harmless, harmlessJson } from './text.js';
 
 /** A cell of a table. */
 export type Cell = string | number | null;
-type Style = 'red' | 'yellow' | 'green' | 'bold';
+type Style = keyof typeof CODES;
+
+/** On and off, as ECMA-48 has them. */
+const CODES = { bold: [1, 22], red: [31, 39], yellow: [33, 39], green: [32, 39] } as const;
 
 const STYLES: Readonly<Record<string, Style>> = {
   dead_letter: 'red',
@@ -133,7 +135,9 @@ export class Output {
   }
 
   #styled(style: Style, text: string): string {
-    return this.#colours ? styleText(style, text) : text;
+    if (!this.#colours) return text;
+    const [on, off] = CODES[style];
+    return `\u001b[${on}m${text}\u001b[${off}m`;
   }
 
   #out(line: string): void {

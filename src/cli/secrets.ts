@@ -1,9 +1,10 @@
 /** Passwords of URLs, kept out of all that is printed. */
 
 /** The part of a URL before its host, as far as an `@` reaches: a password may hold slashes where it must not. */
-const USER_INFO = /([a-z][a-z\d+.-]*:\/\/)[^\s'"]*@/gi;
+// Schemes are short: without a bound, a long text of letters would be looked through from each of them on.
+const USER_INFO = /([a-z][a-z\d+.-]{0,20}:\/\/)[^\s'"]*@/gi;
 /** A password in a URL as it should be. */
-const PASSWORD = /([a-z][a-z\d+.-]*:\/\/[^\s/@:]*:)[^\s/@]+@/gi;
+const PASSWORD = /([a-z][a-z\d+.-]{0,20}:\/\/[^\s/@:]*:)[^\s/@]+@/gi;
 
 /** Remembers what must not be printed. */
 export class Secrets {

@@ -37,7 +37,7 @@ export interface Session {
 }
 
 const CLOSE_MS = 2_000;
-const METHODS = ['recover', 'planRecovery', 'events', 'shutdown'] as const;
+const METHODS = ['recover', 'planRecovery', 'health', 'metrics', 'cleanup', 'events', 'shutdown'] as const;
 
 /** @throws `INVALID_OPTION` unless there is exactly one place to look at, and the codes of its opening */
 export async function openSession(
