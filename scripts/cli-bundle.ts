@@ -2,14 +2,18 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 
+interface Metafile {
+  readonly inputs: Readonly<Record<string, unknown>>;
+}
+
 /** The part of esbuild's plugin interface that is used; esbuild itself is tsup's. */
 interface Build {
-  readonly initialOptions: { metafile?: boolean };
+  readonly initialOptions: { metafile?: boolean | undefined };
   onResolve(
     options: { filter: RegExp },
     callback: (args: { path: string; resolveDir: string }) => { path: string; external: boolean } | undefined,
   ): void;
-  onEnd(callback: (result: { metafile?: { inputs: Readonly<Record<string, unknown>> } }) => void): void;
+  onEnd(callback: (result: { metafile?: Metafile | undefined }) => void): void;
 }
 
 interface Plugin {

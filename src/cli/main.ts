@@ -13,7 +13,9 @@ function version(): string {
 
 /** ioredis logs what it sends, the password too, when it is asked to. */
 function debug(verbose: boolean): void {
-  const names = [...(verbose ? ['rekindle:*'] : []), process.env['DEBUG'] ?? ''].filter((name) => name !== '');
+  const names = [...(verbose ? ['rekindle:*'] : []), process.env['DEBUG'] ?? ''].filter(
+    (name) => name !== '',
+  );
   if (names.length > 0) process.env['DEBUG'] = [...names, '-ioredis:*'].join(',');
 }
 

@@ -9,7 +9,7 @@ import { examine } from './commands/doctor.js';
 import { printEvents } from './commands/events.js';
 import { listFailures } from './commands/failures.js';
 import { showPlan } from './commands/plan.js';
-import { recoverTasks } from './commands/recover.js';
+import { assertFunctions, recoverTasks } from './commands/recover.js';
 import { redriveGroup } from './commands/redrive.js';
 import { showStatus } from './commands/status.js';
 import { showOneTask } from './commands/task.js';
@@ -70,6 +70,14 @@ export function makeProgram(version: string, start: (job: Job) => void): Program
   return program;
 }
 
+/** What is special about a command. */
+interface Traits<O> {
+  readonly stops?: boolean;
+  /** Refuses a line before anything is opened. */
+  readonly check?: (global: GlobalOptions) => void;
+  readonly retention?: (global: GlobalOptions, own: O) => Retention | undefined;
+}
+
 /** Adds commands; those that are added get their own options and the global ones as one object. */
 class Jobs {
   readonly #program: Program;
@@ -84,7 +92,7 @@ class Jobs {
     usage: string,
     description: string,
     run: (context: Context, options: O) => Promise<Answer | null>,
-    traits: { stops?: boolean; retention?: (global: GlobalOptions, own: O) => Retention | undefined } = {},
+    traits: Traits<O> = {},
   ): Program {
     const command = this.#program.command(usage).description(description).allowExcessArguments(false);
     command.action(() => {
@@ -92,6 +100,7 @@ class Jobs {
       const [first] = command.processedArgs;
       const name = command.registeredArguments[0]?.name();
       const own: O = { ...command.opts<O>(), ...(name === undefined ? {} : { [name]: first }) };
+      traits.check?.(options);
       this.#start({
         options,
         retention: traits.retention?.(options, own),
@@ -124,9 +133,7 @@ function addLooks(jobs: Jobs): void {
     .add('events', 'the events that are kept, the oldest first', printEvents, { stops: true })
     .option('--follow', 'wait for more, until Ctrl-C')
     .option('--after <cursor>', 'only events behind this one: its `cursor` with --json');
-  jobs
-    .add('doctor', 'looks for what is wrong, and says what to do', examine)
-    .addOption(limit(MOST_ENTRIES));
+  jobs.add('doctor', 'looks for what is wrong, and says what to do', examine).addOption(limit(MOST_ENTRIES));
 }
 
 function addFailures(jobs: Jobs): void {
@@ -149,7 +156,10 @@ function addFailures(jobs: Jobs): void {
 /** Commands that change something. */
 function addDeeds(jobs: Jobs): void {
   jobs
-    .add('recover', 'recovers orphaned tasks in this process; needs --import', recoverTasks, { stops: true })
+    .add('recover', 'recovers orphaned tasks in this process; needs --import', recoverTasks, {
+      stops: true,
+      check: assertFunctions,
+    })
     .option('--documents', 'failed documents that are due, in place of orphaned tasks')
     .option('--names <names...>', 'only tasks of these names');
   jobs.add('requeue <taskId>', 'puts a task that has ended back into the recovery queue', requeueTask);

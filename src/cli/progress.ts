@@ -7,24 +7,30 @@ export class Progress {
   readonly #io: Io;
   readonly #bar: cliProgress.SingleBar | null;
   readonly #silent: boolean;
+  #started = false;
   #done = 0;
   #total = 0;
   #told = 0;
 
-  /** @param silent with `--json` there is none */
-  constructor(what: string, io: Io, silent: boolean) {
+  /**
+   * @param silent with `--json` there is none
+   * @param format of a line on a terminal, where it is not a bar
+   */
+  constructor(what: string, io: Io, silent: boolean, format = `${what} [{bar}] {value}/{total}`) {
     this.#what = what;
     this.#io = io;
     this.#silent = silent;
     const bar = !silent && io.stderr.isTTY === true && io.env['TERM'] !== 'dumb';
-    this.#bar = bar ? makeBar(what, io) : null;
-    this.#bar?.start(0, 0);
+    this.#bar = bar ? makeBar(format, io) : null;
   }
 
   /** There is as much to do as this at least. */
   expect(total: number): void {
     this.#total = Math.max(this.#total, total);
-    this.#bar?.setTotal(this.#total);
+    if (this.#bar === null || this.#total === 0) return;
+    if (this.#started) this.#bar.setTotal(this.#total);
+    else this.#bar.start(this.#total, this.#done);
+    this.#started = true;
   }
 
   /** So much of it is done. */
@@ -32,7 +38,7 @@ export class Progress {
     this.#done = done;
     this.expect(done);
     this.#bar?.update(done);
-    if (this.#bar !== null || this.#silent) return;
+    if (this.#bar !== null || this.#silent || this.#total === 0) return;
     const tenth = Math.floor((10 * done) / this.#total);
     if (tenth <= this.#told) return;
     this.#told = tenth;
@@ -44,14 +50,14 @@ export class Progress {
   }
 
   stop(): void {
-    this.#bar?.stop();
+    if (this.#started) this.#bar?.stop();
   }
 }
 
-function makeBar(what: string, io: Io): cliProgress.SingleBar {
+function makeBar(format: string, io: Io): cliProgress.SingleBar {
   return new cliProgress.SingleBar(
     {
-      format: `${what} [{bar}] {value}/{total}`,
+      format,
       stream: io.stderr,
       hideCursor: false,
       clearOnComplete: false,

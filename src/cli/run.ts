@@ -83,7 +83,10 @@ async function runJob(
     const opening = openSession(job.options, io, secrets, job.retention);
     const session = await Promise.race([opening, ended]);
     if (session === null) {
-      opening.then(({ close }) => close(), () => {});
+      opening.then(
+        ({ close }) => close(),
+        () => {},
+      );
       return exitCodeOfSignal(interrupted);
     }
     try {

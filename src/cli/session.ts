@@ -82,7 +82,11 @@ async function directSession(
   };
 }
 
-function openStorage({ redisUrl, sqlite, timeout }: GlobalOptions, io: Io, secrets: Secrets): Promise<Opened> {
+function openStorage(
+  { redisUrl, sqlite, timeout }: GlobalOptions,
+  io: Io,
+  secrets: Secrets,
+): Promise<Opened> {
   const named = redisUrl !== undefined || sqlite !== undefined;
   // What is named on the command line goes before the environment.
   const url = named ? redisUrl : filled(io.env['REKINDLE_REDIS_URL']);
@@ -116,7 +120,9 @@ async function importSession(
   try {
     loaded = await import(pathToFileURL(file).href);
   } catch (cause) {
-    throw new RecoveryError('INVALID_OPTION', `${file} could not be imported: ${messageOf(cause)}`, { cause });
+    throw new RecoveryError('INVALID_OPTION', `${file} could not be imported: ${messageOf(cause)}`, {
+      cause,
+    });
   }
   const recovery = recoveryIn(loaded);
   if (recovery === null) {

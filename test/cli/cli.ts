@@ -1,7 +1,7 @@
 /** The command line in the test's own process, and namespaces for it to look at. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { Writable } from 'node:stream';
 import { afterAll } from 'vitest';
 import type { Io } from '../../src/cli/io.js';
@@ -134,4 +134,13 @@ export async function prepare(recovery: Recovery): Promise<void> {
   const started = ['held-0', 'held-1', 'held-2'].map((what) => job.start(what));
   for (const { result } of await Promise.all(started)) result.catch(() => {});
   await recovery.tasks.cancel('held-0', { reason: 'not wanted' });
+}
+
+/** A module for `--import` that exports a Recovery of this process. */
+export function moduleOf(recovery: Recovery): string {
+  const file = join(tempFolder(), 'tasks.mjs');
+  const name = `rekindle.test.${basename(dirname(file))}`;
+  Reflect.set(globalThis, Symbol.for(name), recovery);
+  writeFileSync(file, `export const recovery = globalThis[Symbol.for(${JSON.stringify(name)})];\n`);
+  return file;
 }

@@ -1,8 +1,28 @@
 /** What `--json` prints. Strict: a field that is not documented here is an error. */
 import * as z from 'zod';
 import { RECOVERY_EVENT_TYPES } from '../../src/domain/events.js';
+import type {
+  CleanupReport,
+  HealthReport,
+  RecoveryMetrics,
+  TaskHistory,
+} from '../../src/domain/operations.js';
 import { TASK_STATUSES } from '../../src/domain/task.js';
-import { documentStatusSchema, failedDocumentSchema, failureGroupSchema } from '../../src/schemas/index.js';
+import type {
+  CancelOutcome,
+  Checkpoint,
+  DocumentRecoveryReport,
+  FailureGroup,
+  FailurePage,
+  PlannedRecovery,
+  RecoveryEvent,
+  RecoveryReport,
+  TaskPage,
+  TaskRecord,
+} from '../../src/index.js';
+import type { Finding } from '../../src/cli/commands/doctor.js';
+import { failedDocumentSchema, failureGroupSchema } from '../../src/schemas/index.js';
+import { health, metrics } from './schemas-figures.js';
 
 const count = z.int().min(0);
 const time = z.int().min(0);
@@ -39,14 +59,26 @@ const task = z.strictObject({
   progressAtMs: time,
   endedAtMs: time.nullable(),
   stuckSinceMs: time.nullable(),
-  crashes: z.array(z.looseObject({ atMs: time, attempt: count, cause })),
+  crashes: z.array(
+    z.strictObject({
+      atMs: time,
+      owner: text.nullable(),
+      fence: count,
+      attempt: count,
+      cause,
+      step: text.nullable(),
+      progressPercent: z.number(),
+      ranMs: z.number(),
+      suspects: count.nullable(),
+    }),
+  ),
   crashedAtMs: z.array(time),
   orphanCause: cause.nullable(),
   items,
   error: z.strictObject({ name: text, message: text, code: text.nullable() }).nullable(),
 });
 
-export const event = z.strictObject({
+export const event: z.ZodType<RecoveryEvent> = z.strictObject({
   event: z.enum(RECOVERY_EVENT_TYPES),
   task_id: text.nullable(),
   name: text.nullable(),
@@ -131,56 +163,43 @@ const recovered = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('documents'), report: documentsReport }),
 ]);
 
-const percent = z.number().min(0).max(100).nullable();
-const figure = z.number().min(0).nullable();
-const health = z.strictObject({
-  overall_health: z.enum(['healthy', 'degraded', 'unhealthy']),
-  reasons: z.array(
-    z.strictObject({
-      code: text,
-      severity: z.enum(['degraded', 'unhealthy']),
-      message: text,
-      value: z.number().nullable(),
-      threshold: z.number().nullable(),
-    }),
-  ),
-  warnings: z.array(text),
-  durability: text.nullable(),
-  recovery_queue_depth: figure,
-  recent_failure_count: figure,
-  orphaned_task_count: figure,
-  stuck_task_count: figure,
-  processing_task_count: figure,
-  oldest_processing_seconds: figure,
-  recovery_success_rate_24h: percent,
-  last_recovery_run: time.nullable(),
-  checks: z.record(
-    text,
-    z.strictObject({ status: z.enum(['up', 'down']), error: text.nullable(), durationMs: z.number().min(0) }),
-  ),
-  timestamp: time,
-});
+type Recovered =
+  | { readonly kind: 'tasks'; readonly report: RecoveryReport }
+  | { readonly kind: 'documents'; readonly report: DocumentRecoveryReport };
 
-const metrics = z.strictObject({
-  task_state_distribution: z.record(z.enum(TASK_STATUSES), count),
-  recovery_success_rate_24h: percent,
-  total_recovery_attempts_24h: count,
-  successful_recoveries_24h: count,
-  failed_recoveries_24h: count,
-  average_recovery_time_seconds: figure,
-  recent_failure_count: count,
-  recovery_queue_depth: count,
-  stuck_task_count: count,
-  recovery_jobs_created: count,
-  recovery_jobs_succeeded: count,
-  recovery_jobs_failed: count,
-  recovery_job_run_seconds: z.number().min(0),
-  documents: documentStatusSchema,
-  timestamp: time,
-});
+type CheckpointData = 'recoverableData' | 'databaseState';
+
+interface Documents {
+  readonly status: z.ZodType<{ readonly health: HealthReport; readonly metrics: RecoveryMetrics }>;
+  readonly tasks: z.ZodType<TaskPage>;
+  readonly task: z.ZodType<{
+    readonly task: TaskRecord;
+    readonly history: TaskHistory;
+    readonly checkpoints: readonly Omit<Checkpoint, CheckpointData>[] | null;
+    readonly checkpointsError: 'CODEC_FAILED' | 'CORRUPT_RECORD' | null;
+  }>;
+  readonly taskWithData: z.ZodType<{ readonly checkpoints: readonly Checkpoint[] | null }>;
+  readonly plan: z.ZodType<{ readonly tasks: readonly PlannedRecovery[] }>;
+  readonly recover: z.ZodType<Recovered>;
+  readonly redrive: z.ZodType<
+    | Recovered
+    | {
+        readonly kind: 'requeued';
+        readonly fingerprint: string;
+        readonly found: number;
+        readonly requeued: number;
+      }
+  >;
+  readonly failures: z.ZodType<FailurePage>;
+  readonly groups: z.ZodType<{ readonly groups: readonly FailureGroup[] }>;
+  readonly requeue: z.ZodType<{ readonly taskId: string; readonly requeued: true }>;
+  readonly cancel: z.ZodType<{ readonly taskId: string; readonly outcome: CancelOutcome }>;
+  readonly cleanup: z.ZodType<CleanupReport>;
+  readonly doctor: z.ZodType<{ readonly healthy: boolean; readonly findings: readonly Finding[] }>;
+}
 
 /** One document a command. */
-export const documents = {
+export const documents: Documents = {
   status: z.strictObject({ health, metrics }),
   tasks: z.strictObject({ tasks: z.array(task), next: text.nullable() }),
   task: z.strictObject({
@@ -244,7 +263,8 @@ export const documents = {
       }),
     ),
   }),
-} as const;
+};
 
 /** On stderr, when a command fails. */
-export const failure = z.strictObject({ error: z.strictObject({ code: text, message: text }) });
+export const failure: z.ZodType<{ readonly error: { readonly code: string; readonly message: string } }> =
+  z.strictObject({ error: z.strictObject({ code: text, message: text }) });

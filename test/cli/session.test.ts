@@ -114,7 +114,10 @@ describe('a module', () => {
     ['export const other = 1;', /exports no Recovery/],
     ['export const recovery = { tasks: {} };', /exports no Recovery/],
     ['export const recovery = null;', /exports no Recovery/],
-    ['throw new Error("no settings in redis://u:s3cret@h");', /could not be imported: no settings in redis:\/\/\*\*\*@h/],
+    [
+      'throw new Error("no settings in redis://u:s3cret@h");',
+      /could not be imported: no settings in redis:\/\/\*\*\*@h/,
+    ],
     ['syntax error', /could not be imported/],
   ])('%s', async (source, message) => {
     const { code, stdout, stderr } = await importing(source);

@@ -47,7 +47,9 @@ describe.each([1, 3])('checkIndexes on %i partitions', (partitions) => {
     const orphaned = indexes.inState('orphaned', 'job');
     await plant(store, 'ghost', { index: [{ index: orphaned, id: 'ghost', score: 1 }] });
     await plant(store, 't1', { index: [{ index: indexes.stuck('job'), id: 't1', score: 1 }] });
-    await plant(store, 'bad1', { index: [{ index: indexes.inState('completed', 'job'), id: 'bad1', score: 1 }] });
+    await plant(store, 'bad1', {
+      index: [{ index: indexes.inState('completed', 'job'), id: 'bad1', score: 1 }],
+    });
     const { strays, ...rest } = await checkIndexes(store, 1_000);
     expect(rest).toEqual({ looked: 7, complete: true, strayCount: 3, quarantined: [], quarantinedCount: 0 });
     expect(strays).toHaveLength(3);
@@ -95,7 +97,9 @@ describe.each([1, 3])('checkIndexes on %i partitions', (partitions) => {
   });
 
   it('is not taken in by a task whose head changes while its entry is looked up', async () => {
-    await plant(store, 'ghost', { index: [{ index: indexes.inState('failed', 'job'), id: 'ghost', score: 1 }] });
+    await plant(store, 'ghost', {
+      index: [{ index: indexes.inState('failed', 'job'), id: 'ghost', score: 1 }],
+    });
     let reads = 0;
     const moving: Storage = {
       ...storage,

@@ -15,7 +15,8 @@ export const requeueTask: Command<RequeueOptions> = async ({ session }, { taskId
   await session.recovery.tasks.requeue(taskId);
   return {
     value: { taskId, requeued: true },
-    show: (out) => out.line(`${taskId} is in the recovery queue: a worker that has its function takes it up.`),
+    show: (out) =>
+      out.line(`${taskId} is in the recovery queue: a worker that has its function takes it up.`),
   };
 };
 

@@ -35,7 +35,7 @@ export function retentionOf(
 
 /** `rekindle cleanup` */
 export const cleanUp: Command<CleanupOptions> = async ({ session, signal, io, out }, { limit }) => {
-  const progress = new Progress('removed', io, out.json || !out.terminal);
+  const progress = new Progress('removed', io, out.json || io.stderr.isTTY !== true, 'removed {value}');
   const report = await session.recovery
     .cleanup({ limit, signal, onProgress: ({ removed }) => progress.reached(removed) })
     .finally(() => progress.stop());

@@ -44,8 +44,11 @@ function named(ids: readonly string[], count: number): string {
   return count > Math.min(ids.length, NAMED) ? `${some}, …` : some;
 }
 
-function connectionOf(tookMs: number): Finding {
-  return ok('connection', `The storage answers; all figures took ${durationText(tookMs)}.`);
+function connectionOf({ checks }: HealthReport): Finding {
+  return ok(
+    'connection',
+    `The storage answers within ${durationText(checks['storage']?.durationMs ?? null)}.`,
+  );
 }
 
 /** Stuck tasks and the storage have checks of their own. */
@@ -80,7 +83,8 @@ function clockFinding({ timestamp }: HealthReport, beforeMs: number, afterMs: nu
     check: 'clock',
     status: 'warning',
     message: `The storage's clock is ${durationText(skewMs)} ${side} this machine's.`,
-    advice: 'Leases go by the storage alone and are not affected. Times in your logs are: set the clocks by NTP.',
+    advice:
+      'Leases go by the storage alone and are not affected. Times in your logs are: set the clocks by NTP.',
   };
 }
 
@@ -168,7 +172,7 @@ export const examine: Command<DoctorOptions> = async (context, { limit = ENTRIES
   const health = await healthOf(context);
   const afterMs = Date.now();
   const findings: Finding[] = [
-    connectionOf(afterMs - beforeMs),
+    connectionOf(health),
     ...healthFindings(health),
     ...settingsFindings(health),
     clockFinding(health, beforeMs, afterMs),

@@ -4,6 +4,7 @@ import type { Answer, Command, Context } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import type { Output } from '../output.js';
 import { Progress } from '../progress.js';
+import type { GlobalOptions } from '../session.js';
 import { durationText, plural } from '../text.js';
 import { itemsText } from './tasks.js';
 
@@ -14,8 +15,8 @@ export interface RecoverOptions {
 }
 
 /** Only a module brings the functions. @throws `INVALID_OPTION` */
-function assertFunctions({ session }: Context): void {
-  if (session.direct === null) return;
+export function assertFunctions({ import: module }: GlobalOptions): void {
+  if (module !== undefined) return;
   throw new RecoveryError(
     'INVALID_OPTION',
     'To run tasks takes their functions: give the module that wraps them, --import ./tasks.js.',
@@ -28,8 +29,8 @@ function assertFunctions({ session }: Context): void {
  */
 async function interruptible<R>({ session, signal }: Context, work: () => Promise<R>): Promise<R | null> {
   const { recovery } = session;
-  let ending: Promise<void> | null = null;
-  const end = (): void => void (ending = recovery.shutdown());
+  const endings: Promise<void>[] = [];
+  const end = (): void => void endings.push(recovery.shutdown());
   signal.addEventListener('abort', end, { once: true });
   try {
     return await work();
@@ -38,7 +39,7 @@ async function interruptible<R>({ session, signal }: Context, work: () => Promis
     throw error;
   } finally {
     signal.removeEventListener('abort', end);
-    await ending;
+    await Promise.all(endings);
   }
 }
 
@@ -107,7 +108,6 @@ export async function withProgress(
   what: string,
   work: (recovery: Recovery, progress: Progress) => Promise<Answer>,
 ): Promise<Answer | null> {
-  assertFunctions(context);
   const { recovery } = context.session;
   const progress = new Progress(what, context.io, context.out.json);
   const off = followAttempts(recovery, progress);

@@ -66,8 +66,7 @@ export const redriveGroup: Command<RedriveOptions> = async (context, { fingerpri
       `There is no failed document with the fingerprint "${fingerprint}" in ${place}. See: rekindle failures --group`,
     );
   }
-  if (direct !== null)
-    return requeueGroup(context, fingerprint, await groupOf(recovery, fingerprint));
+  if (direct !== null) return requeueGroup(context, fingerprint, await groupOf(recovery, fingerprint));
   return withProgress(context, 'documents', async (_, progress) => {
     progress.expect(await recovery.failures.count({ fingerprint }));
     return documentsAnswer(await recovery.documents.recover({ fingerprint }));
