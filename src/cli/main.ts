@@ -33,6 +33,8 @@ const onInterrupt: Io['onInterrupt'] = (listener) => {
   return off;
 };
 
+// The library's timers keep no process alive, and with SQLite nothing else does.
+setInterval(() => {}, 0x7fff_ffff);
 const { stdout, stderr, env } = process;
 const io: Io = { stdout, stderr, env, cwd: process.cwd(), version: version(), debug, onInterrupt };
 const code = await run(process.argv.slice(2), io);

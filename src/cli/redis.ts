@@ -2,6 +2,7 @@
 import { messageOf, RecoveryError } from '../errors.js';
 import { redisStorage } from '../storage/redis.js';
 import type { Storage } from '../storage/storage.js';
+import { inTime } from './in-time.js';
 import type { Secrets } from './secrets.js';
 
 const LONGEST_PAUSE_MS = 1_000;
@@ -77,16 +78,4 @@ function reasonOf(error: unknown): string {
   // Several addresses that were tried in vain come as one error without a message.
   if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join(', ');
   return messageOf(error);
-}
-
-async function inTime(work: Promise<unknown>, timeoutMs: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new RecoveryError('STORAGE_UNAVAILABLE', `no answer within ${timeoutMs} ms`)),
-      timeoutMs,
-    );
-  });
-  work.catch(() => {});
-  await Promise.race([work, late]).finally(() => clearTimeout(timer));
 }

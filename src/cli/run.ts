@@ -57,7 +57,9 @@ function parse(args: readonly string[], io: Io, secrets: Secrets, json: boolean)
     const none = error.code === 'commander.help';
     throw new RecoveryError(
       'INVALID_OPTION',
-      none ? 'No command is given. See: rekindle --help' : error.message.replace(/^error: /, ''),
+      none
+        ? 'No command is given. See: rekindle --help'
+        : error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' '),
     );
   }
   return job;

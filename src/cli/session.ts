@@ -7,6 +7,7 @@ import { createRecovery } from '../index.js';
 import type { Retention } from '../domain/operations.js';
 import type { Recovery, Storage } from '../index.js';
 import { keys } from '../state/keys.js';
+import { inTime } from './in-time.js';
 import type { Io } from './io.js';
 import { openRedis } from './redis.js';
 import type { Opened } from './redis.js';
@@ -106,7 +107,7 @@ function filled(text: string | undefined): string | undefined {
 
 async function importSession(
   path: string,
-  { redisUrl, sqlite, namespace }: GlobalOptions,
+  { redisUrl, sqlite, namespace, timeout }: GlobalOptions,
   io: Io,
 ): Promise<Session> {
   if (redisUrl !== undefined || sqlite !== undefined || namespace !== undefined) {
@@ -132,6 +133,13 @@ async function importSession(
     );
   }
   const close = (): Promise<void> => recovery.shutdown({ timeoutMs: CLOSE_MS });
+  try {
+    // A first look, so that a storage that is away is known as soon as with the others.
+    await inTime(recovery.tasks.names(), timeout);
+  } catch (error) {
+    await close();
+    throw error;
+  }
   return { recovery, direct: null, place: file, written: null, close };
 }
 

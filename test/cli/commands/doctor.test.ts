@@ -155,10 +155,21 @@ describe('doctor', () => {
     ]);
   });
 
-  test.each(['doctor', 'status'])('%s: a storage of a module that is away is 3', async (command) => {
-    const away: Storage = { ...memoryStorage(), read: () => Promise.reject(new Error('away')) };
-    const ran = await cli([command, '--import', exported({ storage: away }).module]);
+  test.each(['doctor', 'status'])('%s: a storage that goes away meanwhile is 3', async (command) => {
+    const memory = memoryStorage();
+    let reads = 0;
+    const read: Storage['read'] = (...args) => {
+      reads += 1;
+      return reads > 1 ? Promise.reject(new Error('away')) : memory.read(...args);
+    };
+    const ran = await cli([command, '--import', exported({ storage: { ...memory, read } }).module]);
     expect(ran).toMatchObject({ code: 3, stdout: '' });
     expect(ran.stderr).toMatch(/the storage can't be read/);
+  });
+
+  test('a storage that never answers is 3 in time', async () => {
+    const silent: Storage = { ...memoryStorage(), read: () => new Promise(() => {}) };
+    const ran = await cli(['doctor', '--timeout', '50', '--import', exported({ storage: silent }).module]);
+    expect(ran).toMatchObject({ code: 3, stdout: '', stderr: 'rekindle: no answer within 50 ms\n' });
   });
 });
