@@ -1,7 +1,7 @@
 /** From what the command line says to a Recovery: the user's own, or one on a storage that is named. */
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { messageOf, RecoveryError } from '../errors.js';
+import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
 import { checkId } from '../domain/ids.js';
 import { createRecovery } from '../index.js';
 import type { Retention } from '../domain/operations.js';
@@ -138,7 +138,11 @@ async function importSession(
     await inTime(recovery.tasks.names(), timeout);
   } catch (error) {
     await close();
-    throw error;
+    if (!isRecoveryError(error, 'STORAGE_UNAVAILABLE')) throw error;
+    throw new RecoveryError('STORAGE_UNAVAILABLE', `The storage of ${file}: ${error.message}`, {
+      cause: error,
+      retryable: error.retryable,
+    });
   }
   return { recovery, direct: null, place: file, written: null, close };
 }

@@ -104,7 +104,7 @@ export async function withRecovery(
 }
 
 /** A promise that ends with the attempt, by its signal. */
-function untilAborted(signal: AbortSignal): Promise<never> {
+export function untilAborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason));
   });

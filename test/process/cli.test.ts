@@ -173,30 +173,31 @@ describe('what can go wrong', () => {
     return ended;
   }
 
-  test('no server: 3 at once, with the place and the reason, without the password', async () => {
-    const gone = await startRedis();
+  test('no server: 3 within 5 s, with the place and the reason, without the password', async () => {
+    const [gone, frozen] = await Promise.all([startRedis(), startRedis()]);
     await gone.stop();
-    const url = redisUrl(PASSWORD, gone.port);
-    const plain = await endsInTime(['status', '--redis-url', url]);
-    expect(plain).toMatchObject({ code: 3, signal: null });
-    expect(plain.stderr).toBe(
-      `rekindle: Redis at redis://127.0.0.1:${gone.port}: connect ECONNREFUSED 127.0.0.1:${gone.port}\n`,
-    );
-    const json = await endsInTime(['doctor', '--json'], { REKINDLE_REDIS_URL: url });
-    expect(json.code).toBe(3);
-    expect(failure.parse(JSON.parse(json.stderr)).error.code).toBe('STORAGE_UNAVAILABLE');
-    const module = await endsInTime(['status', '--import', MODULE], { CLI_REDIS: url });
-    expect(module.code).toBe(3);
-    expect(module.stderr).toMatch(/no answer within 3000 ms/);
-  });
-
-  test('a server that takes connections and says nothing: 3 within 5 s', async () => {
-    const frozen = await startRedis();
+    // It takes connections, and says nothing.
     frozen.pause();
+    const url = redisUrl(PASSWORD, gone.port);
     try {
-      const ended = await endsInTime(['tasks', '--redis-url', redisUrl(PASSWORD, frozen.port)]);
-      expect(ended.code).toBe(3);
-      expect(ended.stderr).toMatch(/no answer within 3000 ms/);
+      const [refused, json, module, silent] = await Promise.all([
+        endsInTime(['status', '--redis-url', url]),
+        endsInTime(['doctor', '--json'], { REKINDLE_REDIS_URL: url }),
+        endsInTime(['status', '--import', MODULE], { CLI_REDIS: url }),
+        endsInTime(['tasks', '--redis-url', redisUrl(PASSWORD, frozen.port)]),
+      ]);
+      expect(refused).toMatchObject({ code: 3, signal: null });
+      expect(refused.stderr).toBe(
+        `rekindle: Redis at redis://127.0.0.1:${gone.port}: connect ECONNREFUSED 127.0.0.1:${gone.port}\n`,
+      );
+      expect(json.code).toBe(3);
+      expect(failure.parse(JSON.parse(json.stderr)).error.code).toBe('STORAGE_UNAVAILABLE');
+      expect(module.code).toBe(3);
+      expect(module.stderr).toMatch(
+        /^rekindle: The storage of .*cli-tasks\.mjs: no answer within 3000 ms\n$/,
+      );
+      expect(silent.code).toBe(3);
+      expect(silent.stderr).toMatch(/no answer within 3000 ms/);
     } finally {
       frozen.resume();
       await frozen.stop();

@@ -169,7 +169,12 @@ describe('doctor', () => {
 
   test('a storage that never answers is 3 in time', async () => {
     const silent: Storage = { ...memoryStorage(), read: () => new Promise(() => {}) };
-    const ran = await cli(['doctor', '--timeout', '50', '--import', exported({ storage: silent }).module]);
-    expect(ran).toMatchObject({ code: 3, stdout: '', stderr: 'rekindle: no answer within 50 ms\n' });
+    const { module } = exported({ storage: silent });
+    const ran = await cli(['doctor', '--timeout', '50', '--import', module]);
+    expect(ran).toMatchObject({
+      code: 3,
+      stdout: '',
+      stderr: `rekindle: The storage of ${module}: no answer within 50 ms\n`,
+    });
   });
 });
