@@ -1,7 +1,7 @@
 /** What the command line has of its surroundings, so that tests can give it others. */
 
 /** Where text goes. */
-export type Sink = NodeJS.WritableStream & {
+type Sink = NodeJS.WritableStream & {
   readonly isTTY?: boolean | undefined;
   readonly columns?: number | undefined;
 };

@@ -16,7 +16,7 @@ export interface Opened {
 }
 
 /** The parts of a URL that may be printed; the others are remembered as secrets. @throws `INVALID_OPTION` */
-export function readRedisUrl(url: string, secrets: Secrets): string {
+function readRedisUrl(url: string, secrets: Secrets): string {
   secrets.add(url);
   const parsed = URL.canParse(url) ? new URL(url) : null;
   if (parsed === null || !/^rediss?:$/.test(parsed.protocol) || parsed.hostname === '') {

@@ -10,7 +10,7 @@ import { indexes, keys } from './keys.js';
 import type { Store } from './store.js';
 
 /** An index entry that nothing stands behind. */
-export interface StrayEntry {
+interface StrayEntry {
   readonly taskId: string;
   /** The index that it is in, as `status:name` or `stuck:name`. */
   readonly index: string;
@@ -19,7 +19,7 @@ export interface StrayEntry {
 }
 
 /** A task whose records could not be read, and which was taken out of the queues for that. */
-export interface QuarantinedTask {
+interface QuarantinedTask {
   readonly taskId: string;
   readonly name: string;
   readonly reason: string;

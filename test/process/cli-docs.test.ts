@@ -62,7 +62,7 @@ test('the table that it shows is what `tasks` prints', async () => {
 test('the commands run, in their order', async () => {
   const programs = ['status', 'tasks', 'task', 'failures', 'events', 'plan', 'doctor'];
   const deeds = ['requeue', 'redrive', 'cancel', 'cleanup', 'recover'];
-  const shown = new Set(COMMANDS.map((line) => /rekindle (\w+)/.exec(line)?.[1]));
+  const shown = new Set(COMMANDS.map((line) => /rekindle (\w+)/.exec(line)?.[1] ?? ''));
   expect([...shown].toSorted()).toEqual([...programs, ...deeds].toSorted());
   for (const command of COMMANDS) {
     const fingerprint = command.includes(FINGERPRINT) ? await failedAnew() : '';

@@ -113,9 +113,9 @@ describe('plan', () => {
   test('without functions it tells what waits, and what it needs to tell more', async () => {
     const ran = await cli(['plan', '--json', '--sqlite', file]);
     const { tasks } = documents.plan.parse(ran.json);
-    expect(tasks.map(({ taskId, decision }) => [taskId, decision]).toSorted()).toEqual([
-      ['held-1', 'skip'],
-      ['held-2', 'skip'],
+    expect(tasks.map(({ taskId, decision }) => `${taskId}: ${decision}`).toSorted()).toEqual([
+      'held-1: skip',
+      'held-2: skip',
     ]);
     const { stdout, stderr } = await cli(['plan', '--sqlite', file]);
     expect(stdout).toMatch(/^task\tname\tdecision\tstrategy\treason\n/);
