@@ -64,7 +64,7 @@ describe('on a terminal', () => {
     const { stdout } = await cli(['tasks', '--name', EVIL, '--sqlite', file]);
     const lines = stdout.trimEnd().split('\n');
     expect(lines).toHaveLength(2);
-    expect(lines[1]?.split('\t')).toHaveLength(9);
+    expect(lines[1]?.split('\t')).toHaveLength(10);
   });
 
   test('--json is one line on a pipe, and indented on a terminal', async () => {

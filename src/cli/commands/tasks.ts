@@ -10,7 +10,7 @@ export interface TasksOptions {
   readonly after?: string;
 }
 
-const HEAD = ['task', 'name', 'status', 'attempt', 'progress', 'items', 'crashes', 'since', 'error'];
+const HEAD = ['task', 'name', 'status', 'attempt', 'progress', 'items', 'step', 'crashes', 'since', 'error'];
 
 /** When it came into its state, as far as its record tells. */
 function sinceMs({ endedAtMs, progressAtMs }: TaskRecord): number {
@@ -22,7 +22,7 @@ export function itemsText(items: TaskRecord['items']): string | null {
 }
 
 function row(task: TaskRecord): Cell[] {
-  const { taskId, name, status, attempt, progressPercent, items, crashes, error } = task;
+  const { taskId, name, status, attempt, progressPercent, items, step, crashes, error } = task;
   const why = error === null ? null : `${error.name}: ${error.message}`;
   return [
     taskId,
@@ -31,6 +31,7 @@ function row(task: TaskRecord): Cell[] {
     attempt,
     `${progressPercent}%`,
     itemsText(items),
+    step,
     crashes.length,
     timeText(sinceMs(task)),
     why,

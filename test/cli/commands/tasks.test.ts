@@ -16,10 +16,10 @@ describe('tasks', () => {
     const { code, stdout, stderr } = await cli(['tasks', '--sqlite', file, '--status', 'failed']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const [head, ...lines] = stdout.trimEnd().split('\n');
-    expect(head).toBe('task\tname\tstatus\tattempt\tprogress\titems\tcrashes\tsince\terror');
+    expect(head).toBe('task\tname\tstatus\tattempt\tprogress\titems\tstep\tcrashes\tsince\terror');
     expect(lines.toSorted()).toEqual([
-      expect.stringMatching(`^bad-1\tjob\tfailed\t1\t50%\t-\t0\t${TIME}\tError: no rate for bad-1$`),
-      expect.stringMatching(`^bad-2\tjob\tfailed\t1\t50%\t-\t0\t${TIME}\tError: no rate for bad-2$`),
+      expect.stringMatching(`^bad-1\tjob\tfailed\t1\t50%\t-\t-\t0\t${TIME}\tError: no rate for bad-1$`),
+      expect.stringMatching(`^bad-2\tjob\tfailed\t1\t50%\t-\t-\t0\t${TIME}\tError: no rate for bad-2$`),
     ]);
   });
 
