@@ -26,5 +26,6 @@ export class Secrets {
 
 /** Data of the storage without passwords of URLs; what is like one but has none stays as it is. */
 export function withoutPasswords(text: string): string {
+  if (!text.includes('://')) return text;
   return text.replaceAll(PASSWORD, '$1***@');
 }
