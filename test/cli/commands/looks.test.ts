@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { aesGcmCodec } from '../../../src/index.js';
+import { openPath } from '../../../src/storage/sqlite/driver.js';
 import { cli, prepare, tempFolder, withRecovery } from '../cli.js';
 import { documents } from '../schemas.js';
 
@@ -127,4 +128,28 @@ describe('plan', () => {
     expect(ran).toMatchObject({ code: 0, stdout: '' });
     expect(ran.stderr).toMatch(/There is nothing to recover/);
   });
+});
+
+test('who only looks writes nothing, and signs on nobody', async () => {
+  const rows = async (): Promise<unknown[]> => {
+    const database = await openPath(file);
+    const tables = ['records', 'index', 'events'].map((name) => `rekindle_${name}`);
+    const found = tables.map((table) => database.prepare(`SELECT * FROM ${table} ORDER BY 1, 2, 3`).all());
+    database.close();
+    return found.map((each) => JSON.stringify(each));
+  };
+  const before = await rows();
+  const commands = [
+    'status',
+    'tasks',
+    'task done',
+    'plan',
+    'failures',
+    'failures --group',
+    'events',
+    'doctor',
+  ];
+  for (const command of commands)
+    expect((await cli([...command.split(' '), '--sqlite', file])).code, command).toBe(0);
+  expect(await rows()).toEqual(before);
 });
