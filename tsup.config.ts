@@ -1,4 +1,5 @@
 import type { Options } from 'tsup';
+import { bundledLicenses, sharedEntries } from './scripts/cli-bundle.js';
 
 const shared: Options = {
   format: ['esm'],
@@ -37,5 +38,18 @@ const config: Options[] = [
 // Types are made together: a class is the same type in two entries only when it is declared once.
 const entries = Object.assign({}, ...config.map((each) => each.entry));
 config.push({ ...shared, entry: entries, dts: { ...types, only: true } });
+
+// The command line: its libraries are inside, so that the package itself depends on few.
+config.push({
+  ...shared,
+  entry: { cli: 'src/cli/main.ts' },
+  splitting: false,
+  noExternal: ['cli-progress', 'cli-table3', 'commander'],
+  // What is inside was written for CommonJS.
+  banner: {
+    js: "import { createRequire as makeRequire } from 'node:module';\nconst require = makeRequire(import.meta.url);",
+  },
+  esbuildPlugins: [sharedEntries, bundledLicenses],
+});
 
 export default config;

@@ -54,6 +54,8 @@ export interface EventsOptions {
   readonly after?: string;
   /** Ends the iteration. */
   readonly signal?: AbortSignal;
+  /** `false`: ends with the newest event that there is, instead of waiting for more. Default true. */
+  readonly follow?: boolean;
 }
 
 /** Follows the log over all partitions: in commit order within each, interleaved between them. */
@@ -62,7 +64,7 @@ export async function* followEvents(
   options: EventsOptions = {},
   closed?: AbortSignal,
 ): AsyncGenerator<RecoveryEvent> {
-  const { after, signal } = options;
+  const { after, signal, follow = true } = options;
   const positions: Positions =
     after === undefined ? store.partitions.map(() => null) : decode(after, store.partitions.length);
   const signals = [signal, closed].filter((each) => each !== undefined);
@@ -83,6 +85,7 @@ export async function* followEvents(
       // Nothing is left at a cursor that was trimmed away: continue at the oldest event kept.
       if (page.truncated && page.events.length === 0) positions[index] = null;
     }
+    if (found === 0 && !follow) return;
     if (found === 0 && !ended()) await pause(store.clock, POLL_MS, signals);
   }
 }

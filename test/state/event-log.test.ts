@@ -43,6 +43,20 @@ async function readAll(store: Store, clock: ManualClock, after?: string): Promis
 const ids = (events: readonly RecoveryEvent[]): (string | null)[] => events.map(({ task_id }) => task_id);
 
 describe('followEvents', () => {
+  it('ends with the newest event when it is told not to follow', async () => {
+    const { store } = plainStore(3);
+    const page = Array.from({ length: 250 }, (_, at) => `a${at}`);
+    for (const id of page) await append(store, 1, id);
+    await append(store, 2, 'last');
+    const seen: RecoveryEvent[] = [];
+    for await (const event of followEvents(store, { follow: false })) seen.push(event);
+    expect(seen).toHaveLength(251);
+    const rest: RecoveryEvent[] = [];
+    const after = seen[249]?.cursor ?? '';
+    for await (const event of followEvents(store, { follow: false, after })) rest.push(event);
+    expect(ids(rest)).toEqual(ids(seen.slice(250)));
+  });
+
   it('reads what is there, then what comes', async () => {
     const { store, clock } = plainStore();
     await append(store, 0, 'a');

@@ -1,0 +1,115 @@
+/** One run of the command line: from arguments to an exit code. It never throws, and prints through `io` only. */
+import { CommanderError } from 'commander';
+import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
+import type { Context } from './context.js';
+import { EXIT, exitCodeOf } from './exit-codes.js';
+import type { Io } from './io.js';
+import { Output } from './output.js';
+import { makeProgram } from './program.js';
+import type { Job } from './program.js';
+import { Secrets } from './secrets.js';
+import { openSession } from './session.js';
+
+type Signal = 'SIGINT' | 'SIGTERM';
+
+/** @param args without `node` and the program's own name */
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  const secrets = new Secrets();
+  const json = args.includes('--json');
+  const out = new Output(io, secrets, json);
+  const closed = new AbortController();
+  // A reader that has enough, as `head` has, is no error.
+  io.stdout.on('error', () => closed.abort());
+  io.stderr.on('error', () => {});
+  try {
+    const job = parse(args, io, secrets, json);
+    return job === null ? EXIT.ok : await runJob(job, { out, io, closed: closed.signal }, secrets);
+  } catch (error) {
+    out.error(codeOf(error), messageOf(error));
+    return exitCodeOf(error);
+  }
+}
+
+function codeOf(error: unknown): string {
+  return isRecoveryError(error) ? error.code : 'ERROR';
+}
+
+/** Null when it was asked for help, and got it. @throws `INVALID_OPTION` */
+function parse(args: readonly string[], io: Io, secrets: Secrets, json: boolean): Job | null {
+  let job: Job | null = null;
+  const program = makeProgram(io.version, (asked) => (job = asked));
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      // Errors come as exceptions, too, and are told once; the help after a line without a command is not.
+      writeErr: (text) => {
+        if (!json && !text.startsWith('error:')) io.stderr.write(secrets.hide(text));
+      },
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    });
+  }
+  try {
+    program.parse(args, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return null;
+    const none = error.code === 'commander.help';
+    throw new RecoveryError(
+      'INVALID_OPTION',
+      none
+        ? 'No command is given. See: rekindle --help'
+        : error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' '),
+    );
+  }
+  return job;
+}
+
+async function runJob(
+  job: Job,
+  given: Pick<Context, 'out' | 'io' | 'closed'>,
+  secrets: Secrets,
+): Promise<number> {
+  const { io, out } = given;
+  const stop = new AbortController();
+  let interrupted: Signal | null = null;
+  const off = io.onInterrupt((signal) => {
+    interrupted = signal;
+    stop.abort();
+  });
+  const ended = new Promise<null>((resolve) => {
+    stop.signal.addEventListener('abort', () => resolve(null));
+  });
+  try {
+    io.debug(job.options.verbose === true);
+    const opening = openSession(job.options, io, secrets, job.retention);
+    const session = await Promise.race([opening, ended]);
+    if (session === null) {
+      opening.then(
+        ({ close }) => close(),
+        () => {},
+      );
+      return exitCodeOfSignal(interrupted);
+    }
+    try {
+      if (session.written === false) out.note(`There is nothing in ${session.place} yet.`);
+      const working = job.run({ ...given, session, signal: stop.signal });
+      // A look that is left in the middle may still fail, which nobody waits for then.
+      working.catch(() => {});
+      const answer = await (job.stops ? working : Promise.race([working, ended]));
+      if (answer !== null) {
+        if (out.json) out.document(answer.value);
+        else answer.show(out);
+      }
+      return stop.signal.aborted ? exitCodeOfSignal(interrupted) : (answer?.exitCode ?? EXIT.ok);
+    } finally {
+      await session.close();
+    }
+  } finally {
+    off();
+  }
+}
+
+function exitCodeOfSignal(signal: Signal | null): number {
+  return signal === 'SIGTERM' ? EXIT.terminated : EXIT.interrupted;
+}

@@ -1,0 +1,125 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { createRecovery, memoryStorage } from '../../../src/index.js';
+import type { Recovery, Storage } from '../../../src/index.js';
+import { cli, jobOf, moduleOf, prepare } from '../cli.js';
+import { documents } from '../schemas.js';
+
+let storage: Storage;
+const opened: Recovery[] = [];
+afterEach(async () => {
+  for (const recovery of opened.splice(0)) await recovery.shutdown({ timeoutMs: 100 });
+});
+
+/** A namespace with something of everything, and a module whose functions fail no more, or as before. */
+async function prepared(mended: boolean): Promise<{ module: string; recovery: Recovery }> {
+  storage = memoryStorage({ partitions: 3 });
+  const before = createRecovery({ storage });
+  await prepare(before);
+  await before.shutdown({ timeoutMs: 200 });
+  const recovery = createRecovery({ storage, documents: { minRetryIntervalMs: 1 } });
+  opened.push(recovery);
+  if (!mended) jobOf(recovery);
+  else
+    recovery.withRecovery(async (_, what: string) => what, {
+      name: 'job',
+      taskId: (what) => what,
+      document: (what) => `/in/${what}.pdf`,
+    });
+  return { module: moduleOf(recovery), recovery };
+}
+
+describe('recover', () => {
+  test('runs what waits, and reports it', async () => {
+    const { module } = await prepared(true);
+    const ran = await cli(['recover', '--json', '--import', module]);
+    expect(ran).toMatchObject({ code: 0, stderr: '' });
+    expect(documents.recover.parse(ran.json)).toMatchObject({
+      kind: 'tasks',
+      report: { recovered: 2, failed: 0, tasks: [{ outcome: 'completed' }, { outcome: 'completed' }] },
+    });
+  });
+
+  test('progress goes to stderr, a line a tenth on a pipe and a bar on a terminal; the answer to stdout', async () => {
+    const piped = await cli(['recover', '--import', (await prepared(true)).module]);
+    expect(piped.stdout).toMatch(
+      /^task\tname\tdecision\toutcome\titems\treason\terror\n(held-\d\tjob\tresume\tcompleted\t.*\n){2}/,
+    );
+    expect(piped.stdout).toMatch(
+      /\n2 orphans found, 2 started, 0 failed, 0 skipped, 0 deferred, 0 given up, .*\n$/,
+    );
+    expect(piped.stderr).toMatch(/^tasks: 1\/2\ntasks: 2\/2\n$/);
+    const shown = await cli(['recover', '--import', (await prepared(true)).module], { terminal: true });
+    expect(shown.stderr).toMatch(/tasks \[=+\] 2\/2/);
+    expect(shown.stdout).not.toContain('[=');
+  });
+
+  test('--names leaves others alone', async () => {
+    const { module } = await prepared(true);
+    const ran = await cli(['recover', '--json', '--names', 'other', 'another', '--import', module]);
+    expect(documents.recover.parse(ran.json)).toMatchObject({ report: { recovered: 0 } });
+  });
+
+  test('--documents: failed documents that are due; 1 when some fail again', async () => {
+    const again = await cli(['recover', '--documents', '--json', '--import', (await prepared(false)).module]);
+    expect(again.code).toBe(1);
+    expect(documents.recover.parse(again.json)).toMatchObject({
+      kind: 'documents',
+      report: { found: 2, attempted: 2, succeeded: 0, failed: 2 },
+    });
+    const mended = await cli(['recover', '--documents', '--import', (await prepared(true)).module]);
+    expect(mended.code).toBe(0);
+    expect(mended.stdout).toMatch(/\n2 documents found, 2 tried, 2 succeeded, 0 failed, /);
+  });
+
+  test.each(['SIGINT', 'SIGTERM'] as const)(
+    '%s gives back what runs, and it still reports',
+    async (signal) => {
+      const { module, recovery } = await prepared(false);
+      let send: ((signal: 'SIGINT' | 'SIGTERM') => void) | null = null;
+      const started: unknown[] = [];
+      recovery.on('processing_resumed', ({ task_id }) => {
+        started.push(task_id);
+        if (started.length === 2) send?.(signal);
+      });
+      const ran = await cli(['recover', '--json', '--import', module], {
+        interrupt: (given) => void (send = given),
+      });
+      expect(ran.code).toBe(signal === 'SIGINT' ? 130 : 143);
+      expect(documents.recover.parse(ran.json)).toMatchObject({
+        report: { recovered: 2, tasks: [{ outcome: 'released' }, { outcome: 'released' }] },
+      });
+      const observer = createRecovery({ storage });
+      expect(await observer.tasks.get('held-1')).toMatchObject({ status: 'orphaned', crashes: [] });
+    },
+  );
+
+  test.each([['recover'], ['recover', '--documents']])(
+    '%s %s without functions is refused',
+    async (...args) => {
+      const ran = await cli([...args, '--sqlite', 'not-even-opened.db']);
+      expect(ran).toMatchObject({ code: 2, stdout: '' });
+      expect(ran.stderr).toMatch(/takes their functions: give the module that wraps them, --import/);
+    },
+  );
+});
+
+describe('redrive with functions', () => {
+  test('tries a group again, due or not', async () => {
+    const { module, recovery } = await prepared(true);
+    const [group] = await recovery.failures.groups();
+    const ran = await cli(['redrive', group?.fingerprint ?? '', '--json', '--import', module]);
+    expect(ran).toMatchObject({ code: 0, stderr: '' });
+    expect(documents.redrive.parse(ran.json)).toMatchObject({
+      kind: 'documents',
+      report: { found: 2, succeeded: 2 },
+    });
+  });
+
+  test('fails when they fail again', async () => {
+    const { module, recovery } = await prepared(false);
+    const [group] = await recovery.failures.groups();
+    const ran = await cli(['redrive', group?.fingerprint ?? '', '--import', module]);
+    expect(ran.code).toBe(1);
+    expect(ran.stdout).toMatch(/2 tried, 0 succeeded, 2 failed/);
+  });
+});
