@@ -67,6 +67,8 @@ function streamOf(req: IncomingMessage): ReadableStream<Uint8Array> {
       },
       cancel: async () => {
         await parts.return?.();
+        // The rest is read past: the server does so by itself only for a body that nobody has begun to read.
+        req.resume();
       },
     },
     { highWaterMark: 0 },

@@ -107,7 +107,7 @@ test('a body that is too large, or not wanted, does not cost the connection', as
   const url = await serve();
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const ports = new Set<number | undefined>();
-  const send = (path: string, size: number, token = TOKEN): Promise<number | undefined> =>
+  const send = (path: string, size: number, token = TOKEN, parts = false): Promise<number | undefined> =>
     new Promise((resolve, reject) => {
       const headers = { authorization: token, 'content-type': 'application/json' };
       const request = httpRequest(url + path, { method: 'POST', agent, headers }, (response) => {
@@ -115,9 +115,12 @@ test('a body that is too large, or not wanted, does not cost the connection', as
         response.resume().once('end', () => resolve(response.statusCode));
       });
       request.once('error', reject);
+      // Written in parts it says no length beforehand.
+      if (parts) request.write(' ');
       request.end(Buffer.alloc(size, ' '));
     });
   expect(await send('/recovery/trigger', 200_000)).toBe(413);
+  expect(await send('/recovery/trigger', 200_000, TOKEN, true)).toBe(413);
   expect(await send('/recovery/trigger', 200_000, 'none')).toBe(403);
   expect(await send('/elsewhere', 200_000)).toBe(404);
   expect(await send('/recovery/tasks/nobody/requeue', 0)).toBe(404);

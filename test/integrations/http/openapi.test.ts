@@ -86,25 +86,24 @@ describe('real answers are what the file says', () => {
   test.each([false, true])('of each route, with everything shown: %s', async (shown) => {
     const options = { authorize: () => true, prometheus, showErrors: shown, showPayloads: shown };
     const handler = createHttpHandler(all.recovery, options);
+    const looks = [
+      'status',
+      'tasks',
+      `tasks/${failed}`,
+      `tasks/${ORPHAN_ID}`,
+      `tasks/${DONE_ID}`,
+      'plan',
+      'failures',
+    ];
     const gets = [
-      ...[
-        '/health/live',
-        '/health/ready',
-        '/health/recovery',
-        '/health/recovery/metrics',
-        '/health/detailed',
-        '/metrics',
-      ],
-      ...[
-        'status',
-        'tasks',
-        `tasks/${failed}`,
-        `tasks/${ORPHAN_ID}`,
-        `tasks/${DONE_ID}`,
-        'plan',
-        'failures',
-        'failures/groups',
-      ].map((path) => `/recovery/${path}`),
+      '/health/live',
+      '/health/ready',
+      '/health/recovery',
+      '/health/recovery/metrics',
+      '/health/detailed',
+      '/metrics',
+      '/recovery/failures/groups',
+      ...looks.map((path) => `/recovery/${path}`),
     ];
     for (const path of gets) expect(await checked(handler, path), path).toBe(200);
     expect(await checked(handler, '/recovery/tasks/nobody')).toBe(404);
