@@ -145,6 +145,25 @@ describe('spans', () => {
     expect(spans.the('attempt inner').attributes).toMatchObject({ 'rekindle.task.attempt': 2 });
   });
 
+  it('of a next try, after the pass has ended, lies within no pass', async () => {
+    await crashed();
+    const proc = spans.traced();
+    proc.recovery.withRecovery(
+      (ctx) => {
+        if (ctx.attempt === 2) throw new Error('no');
+      },
+      { name: 'import', taskId: () => 't', maxAttempts: 3 },
+    );
+    await swept(spans.world, proc);
+    await spans.world.clock.advance(3 * SWEEP_MS);
+    const [first, next] = spans.named('attempt import');
+    if (first === undefined) throw new Error('it was not taken back');
+    isWithin(first, spans.the('recovery'));
+    expect(next?.attributes).toMatchObject({ 'rekindle.task.attempt': 3 });
+    expect(next?.parentSpanContext).toBeUndefined();
+    expect(next?.links.map((link) => link.context.spanId)).toEqual([first.spanContext().spanId]);
+  });
+
   it('are not made of passes that find nothing', async () => {
     const proc = spans.traced();
     define(proc, () => 1);

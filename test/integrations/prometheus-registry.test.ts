@@ -1,7 +1,7 @@
 /** Whose registry the metrics are in. */
 import { Counter, Registry } from 'prom-client';
 import type { OpenMetricsContentType } from 'prom-client';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { prometheusMetrics } from '../../src/integrations/prometheus/index.js';
 import { trapUnhandledRejections, World } from '../runtime/harness.js';
 import { define, observed } from './scrape.js';
@@ -62,6 +62,16 @@ describe('registries', () => {
     const third = observed(world, { register });
     expect((await third.scrape()).value('rekindle_tasks_completed_total', { task: 'import' })).toBeNull();
     expect((await third.scrape()).value('second_up')).toBe(1);
+  });
+
+  it('after `stop` nobody listens or watches any more', () => {
+    const { recovery } = world.proc();
+    const [off, unhook] = [vi.fn(), vi.fn()];
+    const metrics = prometheusMetrics({ ...recovery, on: () => off, instrument: () => unhook });
+    expect([off.mock.calls.length, unhook.mock.calls.length]).toEqual([0, 0]);
+    metrics.stop();
+    expect([off.mock.calls.length, unhook.mock.calls.length]).toEqual([1, 1]);
+    expect(metrics.register.getMetricsAsArray()).toEqual([]);
   });
 
   it.each([

@@ -36,6 +36,8 @@ describe('the figures', () => {
     expect(before.value('rekindle_tasks_completed_total', { task: 'import' })).toBe(1);
     expect(before.value('rekindle_tasks_failed_total', { task: 'import' })).toBe(1);
     expect(before.value('rekindle_recovery_jobs_created_total')).toBe(0);
+    // Nothing was taken back so far.
+    expect(before.text).not.toMatch(/^rekindle_recovery_duration_seconds_count/m);
     await die(world, dying);
 
     const next = observed(world);
@@ -137,6 +139,21 @@ describe('the figures', () => {
     expect(alerts.length).toBeGreaterThan(0);
   });
 
+  it('tell how long a checkpoint took, in seconds', async () => {
+    const proc = observed(world);
+    const task = define(proc, (ctx) => ctx.createCheckpoint({ name: 'c', progressPercent: 1 }));
+    const write = proc.line.hold(({ batches }) =>
+      batches.some(({ set = [] }) => set.some(({ fields }) => 'r:c' in fields)),
+    );
+    const done = task('t');
+    await write.reached;
+    await world.clock.advance(400);
+    write.release();
+    await world.until(done);
+    const scrape = await proc.scrape();
+    expect(scrape.histogram('rekindle_checkpoint_latency_seconds', 'task="import"')).toEqual([1, 0.4]);
+  });
+
   it('are read once a scrape, by however many scrapers at a time', async () => {
     const proc = world.proc();
     const health = vi.fn(proc.recovery.health);
@@ -168,6 +185,15 @@ describe('a scrape while the storage is away', () => {
     proc.line.down = null;
     expect((await proc.scrape()).value('rekindle_queue_tasks')).toBe(0);
     expect((await proc.scrape()).value('rekindle_up')).toBe(1);
+  });
+
+  it('says so when only some of it could be read', async () => {
+    const { recovery } = world.proc();
+    const report = await recovery.health();
+    const health = async () => ({ ...report, recovery_queue_depth: null });
+    const { text } = prometheusMetrics({ ...recovery, health });
+    const scrape = new Scrape(await world.until(text()));
+    expect([scrape.value('rekindle_up'), scrape.value('rekindle_queue_tasks')]).toEqual([0, null]);
   });
 
   it('also when health and metrics reject', async () => {

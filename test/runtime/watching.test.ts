@@ -255,6 +255,15 @@ describe('a text that is kept', () => {
     },
   );
 
+  it('that is empty is none', async () => {
+    await orphaned({ hooks: keeps('') }, LEASE_MS);
+    const seen: (string | null)[] = [];
+    const proc = world.proc({ hooks: keeps('', seen) });
+    define(proc, () => 1);
+    await swept(world, proc);
+    expect(seen).toEqual([null]);
+  });
+
   it('may have 1,024 characters', async () => {
     const task = define(world.proc({ hooks: keeps('x'.repeat(1_024)) }), (ctx) => ctx.step('s', () => 1));
     await world.until(task());
