@@ -10,6 +10,9 @@ import {
   World,
 } from './harness.js';
 
+import { writeOver } from './documents-lab.js';
+import { startQuietly } from './lab.js';
+
 trapUnhandledRejections();
 
 const HOME = 'rekindle:0';
@@ -91,6 +94,76 @@ describe.each([1, 3])('a worker, on %i partitions', (partitions) => {
     await expect(task('b')).resolves.toBe('b');
     expect(await workers()).toEqual([own]);
     expect((await world.memory.range(HOME, indexes.names, { limit: 10 })).entries).toHaveLength(1);
+  });
+
+  const recordOf = async (): Promise<ReadonlyMap<string, string>> => {
+    const [own = ''] = await workers();
+    return (await world.memory.read(HOME, [keys.worker(own)])).records[0] ?? new Map();
+  };
+
+  it('tells with its beats when the oldest of its attempts began', async () => {
+    const { recovery } = world.proc();
+    const ends = new Map<string, () => void>();
+    const task = recovery.withRecovery(
+      (_ctx, id: string) => new Promise<void>((resolve) => void ends.set(id, resolve)),
+      { name: 'n', taskId: (id) => id },
+    );
+    const oldest = async (): Promise<number | null> => {
+      await world.clock.advance(LEASE_MS / 3);
+      const at = (await recordOf()).get('oldestAt') ?? '';
+      const { oldest_processing_seconds: seconds } = await world.proc().recovery.health();
+      expect(seconds).toBe(at === '' ? null : (world.clock.wallMs() - Number(at)) / 1_000);
+      return at === '' ? null : Number(at);
+    };
+    await recovery.recover();
+    expect(await oldest()).toBeNull();
+    const begunMs: number[] = [];
+    for (const id of ['a', 'b', 'c']) {
+      begunMs.push(world.clock.wallMs());
+      await startQuietly(task, id);
+      expect(await oldest()).toBe(begunMs[0]);
+    }
+    ends.get('b')?.();
+    expect(await oldest()).toBe(begunMs[0]);
+    ends.get('a')?.();
+    expect(await oldest()).toBe(begunMs[2]);
+    ends.get('c')?.();
+    expect(await oldest()).toBeNull();
+  });
+
+  it('tells it anew when the storage has lost its record', async () => {
+    const { recovery } = world.proc();
+    const task = recovery.withRecovery(untilAborted, { name: 'n', taskId: () => 't' });
+    const begunMs = world.clock.wallMs();
+    await startQuietly(task);
+    await world.clock.advance(LEASE_MS / 3);
+    expect((await recordOf()).get('oldestAt')).toBe(String(begunMs));
+    const [own = ''] = await workers();
+    const guard = { key: keys.worker(own), expect: (await recordOf()).get('token') ?? '', next: null };
+    await world.memory.commit(HOME, [{ guard, index: [{ index: indexes.workers, id: own, score: null }] }]);
+    expect(await recordOf()).toEqual(new Map());
+    await world.clock.advance(LEASE_MS);
+    expect((await recordOf()).get('oldestAt')).toBe(String(begunMs));
+  });
+
+  it('is asked no more when it is silent, or when something else stands there', async () => {
+    const dead = world.proc();
+    await startQuietly(dead.recovery.withRecovery(untilAborted, { name: 'n', taskId: () => 't' }));
+    await world.clock.advance(LEASE_MS / 3);
+    const { recovery } = world.proc();
+    const oldest = async (): Promise<number | null> => (await recovery.health()).oldest_processing_seconds;
+    expect(await oldest()).toBe(LEASE_MS / 3_000);
+    const [own = ''] = await workers();
+    const real = await recordOf();
+    for (const foreign of ['soon', '-5', 'Infinity']) {
+      await writeOver(world, keys.worker(own), { oldestAt: foreign });
+      expect(await oldest()).toBeNull();
+    }
+    await writeOver(world, keys.worker(own), { oldestAt: real.get('oldestAt') ?? '' });
+    expect(await oldest()).toBe(LEASE_MS / 3_000);
+    dead.crash();
+    await world.clock.advance(LEASE_MS + 1);
+    expect(await oldest()).toBeNull();
   });
 
   it('one that finds another in its slot stops, aborts its tasks and says so', async () => {

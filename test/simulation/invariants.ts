@@ -1,8 +1,9 @@
 /** What must be true of the records, the indexes and the events, whatever happened. */
 import { decodeHead } from '../../src/state/head.js';
 import type { Head } from '../../src/state/head.js';
-import { indexes, priorityBase } from '../../src/state/keys.js';
+import { indexes, keys, priorityBase } from '../../src/state/keys.js';
 import type { MemoryPartition } from '../../src/storage/memory.js';
+import { recoveriesOf } from '../support/recoveries.js';
 
 const TERMINAL_EVENTS: ReadonlySet<string> = new Set([
   'task_completed',
@@ -104,6 +105,20 @@ export function eventViolations(partitions: Iterable<MemoryPartition>): string[]
       if (end?.ended !== TERMINAL_STATES.has(task.status)) {
         violations.push(`I8 ${task.taskId} is ${task.status}, the log says otherwise`);
       }
+    }
+  }
+  return violations;
+}
+
+/** I19: what recovery has come to, as it is counted, is what the events tell. */
+export function counterViolations(partitions: Iterable<MemoryPartition>): string[] {
+  const violations: string[] = [];
+  for (const partition of partitions) {
+    const { attempts, succeeded, failed, failures } = recoveriesOf([partition]);
+    const counted = partition.records.get(keys.recoveryTotals);
+    for (const [name, count] of Object.entries({ attempts, succeeded, failed, failures })) {
+      const found = Number(counted?.get(name) ?? 0);
+      if (found !== count) violations.push(`I19 ${name} are counted ${found} times, the log has ${count}`);
     }
   }
   return violations;
