@@ -56,7 +56,7 @@ export function makeProgram(version: string, start: (job: Job) => void): Program
     .option('--verbose', 'debug output (rekindle:*) on stderr')
     .addOption(
       new Option('--timeout <ms>', 'how long a connection may take')
-        .default(3_000)
+        .default(2_000)
         .argParser(whole(1, LONGEST_TIMEOUT_MS)),
     )
     .addHelpText('after', HELP)

@@ -94,8 +94,6 @@ async function runJob(
     try {
       if (session.written === false) out.note(`There is nothing in ${session.place} yet.`);
       const working = job.run({ ...given, session, signal: stop.signal });
-      // A look that is left in the middle may still fail, which nobody waits for then.
-      working.catch(() => {});
       const answer = await (job.stops ? working : Promise.race([working, ended]));
       if (answer !== null) {
         if (out.json) out.document(answer.value);

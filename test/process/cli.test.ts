@@ -194,10 +194,10 @@ describe('what can go wrong', () => {
       expect(failure.parse(JSON.parse(json.stderr)).error.code).toBe('STORAGE_UNAVAILABLE');
       expect(module.code).toBe(3);
       expect(module.stderr).toMatch(
-        /^rekindle: The storage of .*cli-tasks\.mjs: no answer within 3000 ms\n$/,
+        /^rekindle: The storage of .*cli-tasks\.mjs: no answer within 2000 ms\n$/,
       );
       expect(silent.code).toBe(3);
-      expect(silent.stderr).toMatch(/no answer within 3000 ms/);
+      expect(silent.stderr).toMatch(/no answer within 2000 ms/);
     } finally {
       frozen.resume();
       await frozen.stop();

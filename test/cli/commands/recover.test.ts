@@ -53,6 +53,23 @@ describe('recover', () => {
     expect(shown.stdout).not.toContain('[=');
   });
 
+  test('1 when some of what it recovers fails', async () => {
+    storage = memoryStorage();
+    const before = createRecovery({ storage });
+    await prepare(before);
+    await before.shutdown({ timeoutMs: 200 });
+    const recovery = createRecovery({ storage });
+    opened.push(recovery);
+    const fails = (): Promise<never> => Promise.reject(new Error('worse than before'));
+    recovery.withRecovery(fails, { name: 'job' });
+    const ran = await cli(['recover', '--json', '--import', moduleOf(recovery)]);
+    expect(ran.code).toBe(1);
+    expect(documents.recover.parse(ran.json)).toMatchObject({
+      kind: 'tasks',
+      report: { recovered: 2, failed: 2 },
+    });
+  });
+
   test('--names leaves others alone', async () => {
     const { module } = await prepared(true);
     const ran = await cli(['recover', '--json', '--names', 'other', 'another', '--import', module]);
