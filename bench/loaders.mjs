@@ -51,3 +51,46 @@ export function sqliteLoader(db) {
     db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   };
 }
+
+/** All records of one task, again and again under other ids, with an entry in an index each. */
+const COPY = `local partition, from, count, template, prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+for i = from, from + count - 1 do
+  local id = prefix .. string.format('%07d', i)
+  for _, key in ipairs(KEYS) do
+    redis.call('COPY', key, string.sub(key, 1, -1 - #template) .. id)
+  end
+  redis.call('ZADD', '{' .. partition .. '}:i:' .. ARGV[6], ARGV[7], id)
+end`;
+
+export function redisCopier(client) {
+  return async (partition, { template, prefix, count, index, score }) => {
+    const found = await client.keys(`{${partition}}:r:*:${template}`);
+    const size = Math.max(1, Math.min(1_000, count));
+    for (let from = 0; from < count; from += size) {
+      const rest = [partition, from, Math.min(size, count - from), template, prefix, index, score];
+      await client.eval(COPY, found.length, ...found, ...rest.map(String));
+    }
+  };
+}
+
+export function sqliteCopier(db) {
+  return async (partition, { template, prefix, count, index, score }) => {
+    db.exec('CREATE TEMP TABLE IF NOT EXISTS template (key, field, value); DELETE FROM template');
+    db.prepare(
+      `INSERT INTO template SELECT substr(key, 1, length(key) - length(?)), field, value
+      FROM rekindle_records WHERE partition = ? AND key LIKE '%:' || ? ORDER BY key, field`,
+    ).run(template, partition, template);
+    const numbers = `WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ${count - 1})`;
+    db.exec('BEGIN IMMEDIATE');
+    db.prepare(
+      `${numbers} INSERT INTO rekindle_records (partition, key, field, value)
+      SELECT ?, t.key || ? || printf('%07d', i), t.field, t.value FROM template AS t CROSS JOIN n`,
+    ).run(partition, prefix);
+    db.prepare(
+      `${numbers} INSERT INTO rekindle_index (partition, idx, id, score)
+      SELECT ?, ?, ? || printf('%07d', i), ? FROM n`,
+    ).run(partition, index, prefix, score);
+    db.exec('COMMIT');
+    db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  };
+}

@@ -7,12 +7,14 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
+import { cleanup } from './cleanup.mjs';
 import { codecCost } from './codec.mjs';
 import { counts } from './counts.mjs';
 import { discovery } from './discovery.mjs';
 import { documents } from './documents.mjs';
 import { heapPerTask } from './heap.mjs';
 import { importTime } from './import.mjs';
+import { operations } from './operations.mjs';
 import { redisCheckpoint } from './redis-checkpoint.mjs';
 import { redisMap } from './redis-map.mjs';
 import { sqliteCheckpoint } from './sqlite-checkpoint.mjs';
@@ -27,6 +29,8 @@ const MEASURES = {
   discovery,
   counts,
   documents,
+  operations,
+  cleanup,
 };
 
 const { values: options } = parseArgs({
