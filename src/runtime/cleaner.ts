@@ -21,6 +21,8 @@ type EndState = (typeof STATES)[number];
 
 /** Tasks looked at together. */
 const PAGE = 50;
+/** Fields of heads read with one call, about: Redis takes 3 to 10 ms for the 10,000 of a task with that many steps. */
+const FIELDS_A_READ = 2_000;
 /** Hours whose counters are looked for when nobody has removed any before: two months. */
 const FIRST_HOURS_MS = 60 * 24 * 3_600_000;
 const HOURS_A_BATCH = 500;
@@ -67,6 +69,18 @@ class Round {
     } catch (error) {
       log.recovery('onProgress failed: %s', kindOf(error));
     }
+  }
+}
+
+/** How many heads to read with one call: few while nothing is known of their size, and after one with many fields. */
+class Bite {
+  size = 1;
+  #most = 1;
+
+  saw(heads: readonly Head[]): void {
+    for (const { pieces, reached } of heads)
+      this.#most = Math.max(this.#most, pieces.steps.size + pieces.maps.size + reached.size);
+    this.size = Math.max(1, Math.min(PAGE, 2 * this.size, Math.floor(FIELDS_A_READ / this.#most)));
   }
 }
 
@@ -142,14 +156,19 @@ export class Cleaner {
   ): Promise<void> {
     const { store } = this.#engine;
     const bounds = { to: { fromNow: -keptMs } };
+    const bite = new Bite();
     for await (const { entries } of store.pages(partition, indexes.inState(state, name), bounds, PAGE)) {
-      if (!round.goes) return;
-      const ids = entries.map(({ id }) => id);
-      const heads = await readHeads(store, partition, ids);
-      // A record that can't be read, or whose index entry is a stray one, is for an operator to look at.
-      const old = heads.filter(isHead).filter(({ task }) => task.status === state);
-      if (old.length > round.left) round.more = true;
-      await this.#remove(round, state, old.slice(0, round.left));
+      for (let at = 0; at < entries.length;) {
+        if (!round.goes) return;
+        const ids = entries.slice(at, at + bite.size).map(({ id }) => id);
+        const heads = (await readHeads(store, partition, ids)).filter(isHead);
+        at += ids.length;
+        bite.saw(heads);
+        // A record that can't be read, or whose index entry is a stray one, is for an operator to look at.
+        const old = heads.filter(({ task }) => task.status === state);
+        if (old.length > round.left) round.more = true;
+        await this.#remove(round, state, old.slice(0, round.left));
+      }
     }
   }
 

@@ -14,11 +14,11 @@ import { makeToken } from './token.js';
 /** Records removed with one batch, so that no call holds the storage for long. */
 export const RECORDS_A_BATCH = 500;
 
-/** The next step of its removal, how many records that removes, and whether it is the last. */
+/** The next step of its removal, how many records that removes, and what is left then: null after the last one. */
 export interface PurgeStep {
   readonly batch: Batch;
   readonly records: number;
-  readonly last: boolean;
+  readonly rest: Head | null;
 }
 
 export function purgeStep(head: Head, stamp: Stamp): PurgeStep {
@@ -28,14 +28,16 @@ export function purgeStep(head: Head, stamp: Stamp): PurgeStep {
   const removed = Math.min(head.purged ?? 0, pieces.length);
   const left = pieces.slice(removed);
   if (left.length <= RECORDS_A_BATCH)
-    return { batch: removeBatch(head, stamp, left), records: left.length + 5, last: true };
+    return { batch: removeBatch(head, stamp, left), records: left.length + 5, rest: null };
   const page = left.slice(0, RECORDS_A_BATCH);
   const key = keys.head(taskId);
+  const token = makeToken(fence, stamp.nonce, 0);
+  const purged = removed + page.length;
   const batch: Batch = {
-    guard: { key, expect: head.token, next: makeToken(fence, stamp.nonce, 0) },
+    guard: { key, expect: head.token, next: token },
     notAfter: stamp.notAfter,
     remove: page,
-    set: [{ key, fields: { [PURGING_FIELD]: String(removed + page.length) } }],
+    set: [{ key, fields: { [PURGING_FIELD]: String(purged) } }],
   };
-  return { batch, records: page.length, last: false };
+  return { batch, records: page.length, rest: { ...head, token, purged } };
 }
