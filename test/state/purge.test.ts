@@ -25,14 +25,16 @@ function headOf(steps: number, purged: number | null, turned = false): Head {
 
 describe('the removal of a task', () => {
   it('of few records is one batch', () => {
-    const { batch, last, records } = purgeStep(headOf(RECORDS_A_BATCH - 3, null), STAMP);
-    expect([last, batch.guard.next, batch.remove?.length]).toEqual([true, null, RECORDS_A_BATCH + 4]);
+    const { batch, rest, records } = purgeStep(headOf(RECORDS_A_BATCH - 3, null), STAMP);
+    expect([rest, batch.guard.next, batch.remove?.length]).toEqual([null, null, RECORDS_A_BATCH + 4]);
     expect(records).toBe(RECORDS_A_BATCH + 5);
   });
 
   it('of one record more begins with a mark', () => {
-    const { batch, last, records } = purgeStep(headOf(RECORDS_A_BATCH - 2, null), STAMP);
-    expect([last, records, batch.remove?.length]).toEqual([false, RECORDS_A_BATCH, RECORDS_A_BATCH]);
+    const head = headOf(RECORDS_A_BATCH - 2, null);
+    const { batch, rest, records } = purgeStep(head, STAMP);
+    expect([records, batch.remove?.length]).toEqual([RECORDS_A_BATCH, RECORDS_A_BATCH]);
+    expect(rest).toEqual({ ...head, token: batch.guard.next, purged: RECORDS_A_BATCH });
     expect(batch.set).toEqual([{ key: keys.head('t'), fields: { purging: String(RECORDS_A_BATCH) } }]);
     expect(batch.guard).toMatchObject({ key: keys.head('t'), expect: '5.a.1' });
     expect([batch.index, batch.notAfter]).toEqual([undefined, 1]);
@@ -43,17 +45,17 @@ describe('the removal of a task', () => {
     const removed: string[] = [];
     let purged: number | null = null;
     for (let pages = 0; ; pages += 1) {
-      const { batch, last } = purgeStep(headOf(steps, purged, pages % 2 === 1), STAMP);
+      const { batch, rest } = purgeStep(headOf(steps, purged, pages % 2 === 1), STAMP);
       removed.push(...(batch.remove ?? []));
-      if (last) break;
+      if (rest === null) break;
       purged = (purged ?? 0) + RECORDS_A_BATCH;
     }
-    const rest = [keys.input('t'), keys.result('t'), keys.control('t'), keys.failure('t')];
-    expect(removed.toSorted()).toEqual([...piecesOf(headOf(steps, null)), ...rest].toSorted());
+    const others = [keys.input('t'), keys.result('t'), keys.control('t'), keys.failure('t')];
+    expect(removed.toSorted()).toEqual([...piecesOf(headOf(steps, null)), ...others].toSorted());
   });
 
   it('of one that is marked beyond its end goes on with the head', () => {
-    const { batch, last } = purgeStep(headOf(3, 5_000), STAMP);
-    expect([last, batch.guard.next]).toEqual([true, null]);
+    const { batch, rest } = purgeStep(headOf(3, 5_000), STAMP);
+    expect([rest, batch.guard.next]).toEqual([null, null]);
   });
 });
