@@ -7,7 +7,7 @@ import { settled } from '../support/manual-clock.js';
 import { DAY_MS, HOUR_MS, insideOf, remainsOf } from './cleaner-lab.js';
 import type { Inside } from './cleaner-lab.js';
 import { away, rejectionOf, trapUnhandledRejections, untilAborted, World } from './harness.js';
-import type { Proc } from './harness.js';
+import type { Call, Proc } from './harness.js';
 import { startQuietly, swept, upTo } from './lab.js';
 
 trapUnhandledRejections();
@@ -172,6 +172,22 @@ describe.each([1, 3])('clean-up, on %i partitions', (partitions) => {
     }
     expect(await cleaned(proc, { limit: 60 })).toMatchObject({ completed: 10, more: false });
     expect(remains(...ids)).toEqual([]);
+  });
+
+  it('knows that there is more when somebody else took a part of what it was about to', async () => {
+    const ids = await many(4);
+    const proc = inside.proc();
+    const isFirst = ({ kind, keys: of }: Call): boolean =>
+      kind === 'commit' && of.includes(keys.head(ids[0] ?? ''));
+    const held = proc.line.hold(isFirst);
+    const report = proc.recovery.cleanup({ limit: ids.length - 1 });
+    const inTime = Promise.race([held.reached, report]);
+    await inTime;
+    await inside.proc().recovery.tasks.remove(ids[0] ?? '');
+    held.release();
+    const { completed, more } = await world.until(report);
+    if (partitions === 1) expect({ completed, more }).toEqual({ completed: 2, more: true });
+    else expect(completed).toBeLessThanOrEqual(3);
   });
 
   it('gets past records that can not be read, whatever the limit', async () => {
