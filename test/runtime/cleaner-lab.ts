@@ -32,7 +32,10 @@ export function remainsOf(partitions: readonly MemoryPartition[], taskId: string
   const remains: string[] = [];
   for (const { records, indexes } of partitions) {
     for (const [key, record] of records)
-      if (key.endsWith(`:${taskId}`)) remains.push(`${key} ${JSON.stringify([...record].toSorted())}`);
+      if (key.endsWith(`:${taskId}`))
+        remains.push(
+          `${key} ${JSON.stringify(Object.fromEntries([...record].toSorted(([a], [b]) => (a < b ? -1 : 1))))}`,
+        );
     for (const [name, index] of indexes)
       // These are of task names.
       if (name !== 'names' && name !== 'retentions')

@@ -61,14 +61,12 @@ describe('a task of 1,200 steps and a large map', () => {
       ...Array.from({ length: LARGE.steps }, (_, at) => keys.step(ID, `step-${at}`)),
       ...Array.from({ length: 64 }, (_, bucket) => keys.ledger(ID, 'map', bucket)),
       ...Array.from({ length: 5 }, (_, seq) => keys.checkpoint(ID, seq)),
-      ...[
-        keys.step(ID, 'first'),
-        keys.head(ID),
-        keys.input(ID),
-        keys.result(ID),
-        keys.failure(ID),
-        keys.control(ID),
-      ],
+      keys.step(ID, 'first'),
+      keys.head(ID),
+      keys.input(ID),
+      keys.result(ID),
+      keys.failure(ID),
+      keys.control(ID),
     ];
     const { records } = await storage.read('rekindle:0', wanted);
     return records.filter((record) => record !== null).length;
@@ -139,6 +137,9 @@ describe('a task of 1,200 steps and a large map', () => {
       expect(await world.until(documents.recover({ taskIds: [ID] }))).toMatchObject({ attempted: 0 });
       const run = await world.until(recovery.recover());
       expect(await world.until(run.finished)).toMatchObject({ recovered: 0, failed: 0 });
+      // None of them has changed anything.
+      expect(await world.until(proc().recovery.cleanup())).toMatchObject({ failed: 1 });
+      expect(await left()).toBe(0);
     });
 
     it('goes on where it was with the next clean-up', async () => {

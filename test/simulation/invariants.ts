@@ -111,7 +111,7 @@ export function eventViolations(partitions: Iterable<MemoryPartition>): string[]
 }
 
 /** I19: what recovery has come to, as it is counted, is what the events tell. */
-export function counterViolations(partitions: Iterable<MemoryPartition>): string[] {
+function counterViolations(partitions: Iterable<MemoryPartition>): string[] {
   const violations: string[] = [];
   for (const partition of partitions) {
     const { attempts, succeeded, failed, failures } = recoveriesOf([partition]);
@@ -129,4 +129,9 @@ export function unendedTasks(partitions: Iterable<MemoryPartition>): string[] {
   return headsOf(partitions)
     .filter(({ task }) => !TERMINAL_STATES.has(task.status))
     .map(({ task }) => `I5 ${task.taskId} is still ${task.status}, attempt ${task.attempt}`);
+}
+
+/** What must be true in the end. */
+export function endViolations(partitions: readonly MemoryPartition[]): string[] {
+  return [...eventViolations(partitions), ...counterViolations(partitions), ...unendedTasks(partitions)];
 }

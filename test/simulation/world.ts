@@ -5,7 +5,7 @@
 import type { ProcessTable } from '../../src/runtime/identity.js';
 import { MemoryPartition, storageOver } from '../../src/storage/memory.js';
 import type { Batch } from '../../src/storage/storage.js';
-import { counterViolations, eventViolations, headsOf, indexViolations, unendedTasks } from './invariants.js';
+import { endViolations, headsOf, indexViolations, unendedTasks } from './invariants.js';
 import { POISON_BUDGET, POISON_MS } from './jobs.js';
 import type { Job } from './jobs.js';
 import { LEASE_MS, pidOf, SimProcess } from './process.js';
@@ -224,12 +224,7 @@ export class World {
   #checkEnd(): void {
     const { violations } = this.witness;
     this.#checkIndexes();
-    const { partitions } = this;
-    const found = [
-      ...eventViolations(partitions),
-      ...counterViolations(partitions),
-      ...unendedTasks(partitions),
-    ];
+    const found = endViolations(this.partitions);
     for (const violation of found) violations.add(violation);
   }
 

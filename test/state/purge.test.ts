@@ -1,9 +1,15 @@
 import { describe, expect, it } from 'vitest';
+import { claim } from '../../src/runtime/claims.js';
+import { CheckpointStore } from '../../src/state/checkpoint-store.js';
 import { decodeHead } from '../../src/state/head.js';
 import type { Head } from '../../src/state/head.js';
 import { keys } from '../../src/state/keys.js';
 import { purgeStep, RECORDS_A_BATCH } from '../../src/state/purge.js';
 import { piecesOf } from '../../src/state/removal.js';
+import { Store } from '../../src/state/store.js';
+import { memoryStorage } from '../../src/storage/memory.js';
+import { engineWith, handlerWith } from '../runtime/fakes.js';
+import { ManualClock } from '../support/manual-clock.js';
 
 const STAMP = { nonce: 'n', notAfter: 1, atMs: 0 };
 
@@ -57,5 +63,26 @@ describe('the removal of a task', () => {
   it('of one that is marked beyond its end goes on with the head', () => {
     const { batch, rest } = purgeStep(headOf(3, 5_000), STAMP);
     expect([rest, batch.guard.next]).toEqual([null, null]);
+  });
+
+  it('that is under way leaves no checkpoint to be seen', async () => {
+    const clock = new ManualClock();
+    const storage = memoryStorage({ clock });
+    const checkpoints = new CheckpointStore(new Store(storage, 'n', clock, 1_000));
+    const auto = JSON.stringify({ percent: 5, step: null, atMs: 1 });
+    const fields = { status: 'completed', name: 'n', attempt: '1', createdAt: '1', auto };
+    const key = keys.head('t');
+    const guard = { key, expect: null, next: '5.a.1' };
+    await storage.commit('n:0', [{ guard, notAfter: 1e15, set: [{ key, fields }] }]);
+    expect(await checkpoints.latest('t')).toMatchObject({ progressPercent: 5 });
+    const mark = { guard: { key, expect: '5.a.1', next: '5.b.1' }, set: [{ key, fields: { purging: '0' } }] };
+    await storage.commit('n:0', [mark]);
+    expect(await checkpoints.latest('t')).toBeNull();
+    expect(await checkpoints.list('t')).toEqual([]);
+  });
+
+  it('that is under way is claimed by nobody', async () => {
+    const claimed = claim(engineWith({}), handlerWith(), headOf(3, 1), 'retried');
+    expect(await claimed).toEqual({ kind: 'lost' });
   });
 });
