@@ -285,14 +285,16 @@ describe('CommitQueue', () => {
     });
   });
 
-  it('a batch of its own resolves with outcome and time', async () => {
+  it('a batch of its own resolves with outcome and time, and whether it was sent again', async () => {
     const { store, clock, take } = manualStorage();
-    const done = new CommitQueue(store).commit(HOME, createOf('a'));
-    await settled();
-    await take().apply();
-    await expect(done).resolves.toEqual({
-      outcome: { status: 'applied', observed: [] },
-      nowMs: clock.wallMs(),
-    });
+    const queue = new CommitQueue(store);
+    for (const [status, again] of Object.entries({ applied: false, duplicate: true })) {
+      const done = queue.commit(HOME, createOf(status));
+      await settled();
+      if (again) await take().loseReply();
+      await clock.advance(10);
+      await take().apply();
+      await expect(done).resolves.toMatchObject({ outcome: { status }, nowMs: clock.wallMs(), again });
+    }
   });
 });
