@@ -1,5 +1,7 @@
 /** What happens to a task, as told to listeners, to `events()` and to the storage's log. */
 export const RECOVERY_EVENT_TYPES = [
+  'task_submitted',
+  'task_dispatched',
   'task_started',
   'checkpoint_created',
   'item_completed',

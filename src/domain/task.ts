@@ -27,12 +27,15 @@ export const ORPHAN_CAUSES = [
   'retried',
   'retry_due',
   'requeued',
+  'not_started',
+  'dispatched',
 ] as const;
 
 /**
  * How a task was found to be free to take: its lease ran out; its owner is provably dead; this process holds the slot
  * that the owner held before; a clean shutdown gave it back; this process lost it and nobody took it; it had failed
- * and was called again; it failed and has tries left (`maxAttempts`); somebody put it back with `tasks.requeue`. Only
+ * and was called again; it failed and has tries left (`maxAttempts`); somebody put it back with `tasks.requeue`; nobody has
+ * begun it within its hand-over; a job of it came out of the queue, or it was called. Only
  * the first three can count as a crash.
  */
 export type OrphanCause = (typeof ORPHAN_CAUSES)[number];

@@ -1,6 +1,7 @@
 /** What the parts of one Recovery share. Plain references; the parts are made in `create-recovery.ts`. */
 import type { Clock } from '../clock.js';
 import { RecoveryError } from '../errors.js';
+import type { Dispatcher } from '../domain/dispatch.js';
 import type { StandardSchema } from '../domain/schema.js';
 import type {
   Checkpoint,
@@ -51,6 +52,9 @@ export interface Handler {
   readonly document:
     | ((args: readonly unknown[]) => { readonly path: () => unknown; readonly query: (() => unknown) | null })
     | null;
+  /** The queue that it is started and recovered through; null: none. */
+  readonly dispatch: Dispatcher | null;
+  readonly group: ((args: readonly unknown[]) => unknown) | null;
   /** Null: for ever; undefined: as the Recovery says. */
   readonly retentionMs: number | null | undefined;
   readonly maxAttempts: number;

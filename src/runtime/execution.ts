@@ -64,7 +64,11 @@ function refuse(attempt: Attempt, error: unknown): Promise<unknown> {
   });
 }
 
-async function parsed({ input, name }: Handler, args: readonly unknown[]): Promise<readonly unknown[]> {
+/** The arguments as the function gets them. @throws `INPUT_INVALID` */
+export async function parsed(
+  { input, name }: Handler,
+  args: readonly unknown[],
+): Promise<readonly unknown[]> {
   return input === null ? args : [await parseInput(input, name, args[0])];
 }
 

@@ -14,6 +14,7 @@ import type { Check } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
 import type { PayloadCodec } from '../domain/codec.js';
 import type { RecoveryHooks } from '../domain/hooks.js';
+import type { Dispatcher } from '../domain/dispatch.js';
 import { documentSettingsOf } from '../domain/document-recovery.js';
 import type { DocumentRecoveryConfig, DocumentSettings } from '../domain/document-recovery.js';
 import type { Retention, Thresholds, ThresholdSettings } from '../domain/operations.js';
@@ -109,6 +110,10 @@ export interface RecoveryOptions {
   readonly logger?: Logger | undefined;
   /** Watch attempts, steps, checkpoints, takeovers and passes, for spans and histograms: the first ones are the outermost. */
   readonly hooks?: RecoveryHooks | readonly RecoveryHooks[] | undefined;
+  /** The queue through which all tasks are recovered, and started with `submit`. A task may have one of its own. */
+  readonly dispatch?: Dispatcher | undefined;
+  /** How long a task may wait in the queue before it counts as lost there, in ms. Default 5 min. */
+  readonly handOverMs?: number | undefined;
   /** For tests only: where time comes from. */
   readonly clock?: Clock | undefined;
   /** For tests only: where chance comes from. */
@@ -134,6 +139,8 @@ export interface Settings {
   readonly retention: RetentionSettings;
   readonly monitorIntervalMs: number;
   readonly logger: Logger | null;
+  readonly dispatch: Dispatcher | null;
+  readonly handOverMs: number;
   /** Whether documents are recovered without being asked. */
   readonly recoversDocuments: boolean;
 }
@@ -215,6 +222,8 @@ const RECOVERY_CHECKS = {
   retention: isRetention,
   monitorIntervalMs: number(10, WEEK_MS),
   logger: hasMethods('info', 'warn', 'error'),
+  dispatch: hasMethods('dispatch'),
+  handOverMs: number(100, WEEK_MS),
   hooks: (value: unknown) =>
     isObject(value) || Array.isArray(value) ? null : 'must be hooks, or a list of them',
   clock: hasMethods('wallMs', 'monotonicMs', 'schedule', 'defer'),
@@ -254,6 +263,8 @@ export function settingsOf(options: RecoveryOptions): Settings {
     retention: retentionOf(options.retention),
     monitorIntervalMs: options.monitorIntervalMs ?? 60_000,
     logger: options.logger ?? null,
+    dispatch: options.dispatch ?? null,
+    handOverMs: options.handOverMs ?? 5 * 60_000,
     recoversDocuments: options.documents !== undefined,
   };
 }

@@ -167,6 +167,13 @@ export class OrphanFinder {
           });
           yield await this.#withTrials(found, trials);
         }
+        for await (const page of store.pages(partition, indexes.inState('pending', name), expired)) {
+          const ids = page.entries.map(({ id }) => id);
+          const found = await this.#orphans(names, partition, ids, null, name, (head) =>
+            (head.handOverUntilMs ?? Infinity) <= page.nowMs ? 'not_started' : null,
+          );
+          yield found.map((each) => (each.kind === 'orphan' ? { ...each, ownerSuspects: 0 } : each));
+        }
       }
     }
   }
@@ -177,6 +184,8 @@ export class OrphanFinder {
     const { owner, leaseUntilMs, status } = head.task;
     if (status === 'orphaned') return { cause: head.task.orphanCause ?? 'lease_over', ownerSuspects: 0 };
     if (status === 'failed') return { cause: 'retried', ownerSuspects: 0 };
+    // Whoever is to begin it may as well be this process; its job finds it running then.
+    if (status === 'pending') return { cause: 'dispatched', ownerSuspects: 0 };
     if (status !== 'processing') return null;
     if (owner === worker.incarnation) return { cause: 'own', ownerSuspects: 0 };
     const [record = null] = owner === null ? [] : await readWorkers(store, [owner]);
@@ -228,7 +237,8 @@ export class OrphanFinder {
         const error = head ?? new RecoveryError('CORRUPT_RECORD', `The head of task "${taskId}" is gone.`);
         return [{ kind: 'corrupt', taskId, name, owner, error }];
       }
-      const cause = head.task.status === 'processing' ? judge(head) : null;
+      const { status } = head.task;
+      const cause = status === 'processing' || status === 'pending' ? judge(head) : null;
       if (cause === null) return [];
       if (names.has(head.task.name)) return [{ kind: 'orphan', head, cause }];
       return this.#engine.handlers.has(head.task.name) ? [] : [{ kind: 'unhandled', head }];

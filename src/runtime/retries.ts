@@ -23,7 +23,7 @@ export interface FirstStart {
 }
 
 /** What there is under a task's id, and what follows from it. */
-export type Look = () => Promise<StartedClaim | Started | 'missing' | 'running' | 'again'>;
+export type Look = () => Promise<FirstStart | StartedClaim | Started | 'missing' | 'running' | 'again'>;
 
 /** How often a task in other hands is looked at, in ms. */
 export function pollMs({ settings }: Engine): number {
@@ -69,7 +69,7 @@ export class Retries {
     }
   }
 
-  async #takeAgain(error: unknown): Promise<StartedClaim | Started> {
+  async #takeAgain(error: unknown): Promise<FirstStart | StartedClaim | Started> {
     for (;;) {
       assertOpen(this.#engine);
       const found = await this.#look();

@@ -4,16 +4,17 @@ import { RecoveryError } from '../errors.js';
 import { toJsonText } from '../domain/json.js';
 import { decodeHead } from '../state/head.js';
 import { keys } from '../state/keys.js';
-import type { KeptPieces } from '../state/ledger.js';
 import { refusalError } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
 import { createBatch } from '../state/transitions.js';
-import { Attempt } from './attempt.js';
+import type { NewTask } from '../state/transitions.js';
+import { checkId } from '../domain/ids.js';
 import { claim } from './claims.js';
+import { changing } from './commits.js';
 import type { Engine, Handler } from './engine.js';
 import { assertOpen, notAfter } from './engine.js';
+import { firstAttempt } from './first-attempt.js';
 import { keptResult } from './kept-result.js';
-import type { Resume } from './journal.js';
 import type { OrphanFinder } from './orphans.js';
 import { purge } from './purging.js';
 import { pollMs, Retries } from './retries.js';
@@ -22,7 +23,8 @@ import type { Slots } from './slots.js';
 import { assertSameInput, assertSameName } from './same-task.js';
 import { inputTextOf } from './snapshot.js';
 import { watched } from './watching.js';
-import { failedElsewhere, gaveUpError, runningError, unstorableError } from './task-errors.js';
+import { beginSubmitted, submit } from './submitter.js';
+import { failedElsewhere, gaveUpError, notFound, runningError, unstorableError } from './task-errors.js';
 
 interface Call {
   readonly handler: Handler;
@@ -45,20 +47,6 @@ export interface CallInput {
   readonly userContext: unknown;
 }
 
-/** A first attempt's past, one for all: thousands of tasks run at once. */
-const NOTHING_TO_RESUME: Resume = { explicit: null, automatic: null, reached: new Set() };
-const FIRST_ATTEMPT = {
-  attempt: 1,
-  recovered: false,
-  eventSeq: 1,
-  checkpointSeq: 0,
-  hasAutomatic: false,
-  failed: null,
-  crashed: false,
-} as const;
-const NO_STEPS: KeptPieces['steps'] = new Map();
-const NO_MAPS: KeptPieces['maps'] = new Map();
-
 /** Tries before a call gives up on a record that changes under its hands each time. */
 const TRIES = 50;
 
@@ -73,12 +61,12 @@ export class Starter {
 
   /** Resolves once the task is durable and running, here or, when joined, elsewhere. */
   async start(handler: Handler, taskId: string, input: CallInput): Promise<Started> {
-    const { inputBytes, userContextBytes } = this.#engine.settings.limits;
-    const limit = { what: `the arguments of "${handler.name}"`, maxBytes: inputBytes };
-    const inputText = toJsonText(trimmed(input.raw), limit);
-    const contextLimit = { what: `the user context of "${handler.name}"`, maxBytes: userContextBytes };
-    const userText = input.userContext === undefined ? null : toJsonText(input.userContext, contextLimit);
-    const call: Call = { handler, taskId, inputText, userText, args: input.parsed };
+    return this.#land(this.#callOf(handler, taskId, input), true);
+  }
+
+  /** `creates`: whether a task that there is none of is made. */
+  async #land(call: Call, creates: boolean): Promise<Started> {
+    const { handler, taskId, inputText } = call;
     for (let tries = 0; tries < TRIES; tries += 1) {
       assertOpen(this.#engine);
       const flight = this.#engine.flights.get(taskId);
@@ -86,31 +74,66 @@ export class Starter {
         if (handler.ifRunning === 'reject') throw runningError(taskId, this.#engine.worker.incarnation);
         assertSameName(taskId, flight.name, handler.name);
         if (!(await flight.ready)) continue;
-        if (flight.inputText !== null) assertSameInput(taskId, flight.inputText, inputText);
+        if (flight.inputText !== null && inputText !== null)
+          assertSameInput(taskId, flight.inputText, inputText);
         return { result: flight.result };
       }
-      const taken = await this.#takeOff(call, tries === 0);
+      const taken = await this.#takeOff(call, creates, creates && tries === 0);
       if (taken === 'running') {
         await sleep(this.#engine.clock, pollMs(this.#engine));
         tries = 0;
       } else if (taken !== 'again') return taken;
     }
-    throw new RecoveryError('STORAGE_UNAVAILABLE', `Task "${taskId}" kept changing hands; try again.`, {
-      retryable: true,
-    });
+    throw changing(taskId);
+  }
+
+  /** Resolves once the task is durable and on its way into the queue; one that is there already is left alone. */
+  async submit(handler: Handler, taskId: string, input: CallInput): Promise<void> {
+    assertOpen(this.#engine);
+    const call = this.#callOf(handler, taskId, input);
+    await this.#engine.worker.ensureName(handler.name, handler.retentionMs);
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      if (await submit(this.#engine, handler, this.#newTask(call))) return;
+      const { store } = this.#engine;
+      const { records } = await store.read(store.partitionOf(taskId), [keys.head(taskId)]);
+      const head = records[0] ? decodeHead(taskId, records[0]) : null;
+      if (head?.purged === null) {
+        assertSameName(taskId, head.task.name, handler.name);
+        return assertSameInput(taskId, await inputTextOf(this.#engine, head), call.inputText ?? '[]');
+      }
+      if (head !== null) await purge(this.#engine, head);
+    }
+    throw changing(taskId);
+  }
+
+  /** The job of an envelope: begins, takes up or joins the task with what is stored of it. */
+  async run(handler: Handler, taskId: string): Promise<Started> {
+    return this.#land({ handler, taskId, inputText: null, userText: null, args: [] }, false);
+  }
+
+  #callOf(handler: Handler, taskId: string, input: CallInput): Call {
+    const { inputBytes, userContextBytes } = this.#engine.settings.limits;
+    const limit = { what: `the arguments of "${handler.name}"`, maxBytes: inputBytes };
+    const inputText = toJsonText(trimmed(input.raw), limit);
+    const contextLimit = { what: `the user context of "${handler.name}"`, maxBytes: userContextBytes };
+    const userText = input.userContext === undefined ? null : toJsonText(input.userContext, contextLimit);
+    return { handler, taskId, inputText, userText, args: input.parsed };
   }
 
   /** One try under a reserved id. */
-  async #takeOff(call: Call, create: boolean): Promise<Started | 'running' | 'again'> {
+  async #takeOff(call: Call, creates: boolean, create: boolean): Promise<Started | 'running' | 'again'> {
     const own = this.#engine.flights.open(call.taskId, call.handler.name, call.inputText);
     try {
       await this.#engine.worker.ensureName(call.handler.name, call.handler.retentionMs);
       // A new task is the common case: it is made without looking first.
-      let found: StartedClaim | Started | 'missing' | 'running' | 'again' = create
+      let found: FirstStart | StartedClaim | Started | 'missing' | 'running' | 'again' = create
         ? await this.#create(call)
         : 'again';
       if (found === 'again') found = await this.#look(call);
-      if (found === 'missing') found = await this.#create(call);
+      if (found === 'missing') {
+        if (!creates) throw notFound(call.taskId);
+        found = await this.#create(call);
+      }
       if (typeof found !== 'object') {
         own.lost();
         return found;
@@ -135,22 +158,35 @@ export class Starter {
     return quiet(new Retries(this.#engine, taskId, () => this.#look(call, true), slots).follow(first));
   }
 
-  async #create({ handler, taskId, inputText, userText, args }: Call): Promise<Started | 'again'> {
+  #newTask({ handler, taskId, inputText, userText, args }: Call): NewTask {
+    const { payloads } = this.#engine.store;
+    const { name, priority, version, group } = handler;
+    return {
+      taskId,
+      name,
+      priority,
+      version,
+      storedInput: payloads.seal(inputText ?? '[]', taskId, 'input'),
+      userContext: userText === null ? null : payloads.seal(userText, taskId, 'user context'),
+      group: group === null ? null : checkId(`The group of "${name}"`, group(args)),
+    };
+  }
+
+  async #create(call: Call): Promise<Started | 'again'> {
     assertOpen(this.#engine);
+    const { handler, taskId, userText, args } = call;
     const { store, queue, random, worker, settings, clock, emitter } = this.#engine;
-    const { name, priority, version } = handler;
-    const storedInput = store.payloads.seal(inputText ?? '[]', taskId, 'input');
-    const userContext = userText === null ? null : store.payloads.seal(userText, taskId, 'user context');
+    const task = this.#newTask(call);
     const partition = store.partitionOf(taskId);
     const fence = Math.max(store.estimatedNowMs(partition), this.#engine.fences.highest(taskId) + 1);
     const nonce = random.nonce();
     const owner = worker.incarnation;
     const { leaseMs } = settings;
     const holder = { owner, leaseMs, fence, nonce, notAfter: notAfter(this.#engine, partition) };
-    const batch = createBatch({ taskId, name, priority, version, storedInput, userContext }, holder);
+    const batch = createBatch(task, holder);
     const sentMs = clock.monotonicMs();
     const { outcome, nowMs } = await queue
-      .commit(partition, batch, storedInput.length + 500)
+      .commit(partition, batch, task.storedInput.length + 500)
       .catch((error: unknown) => {
         // It may have been applied all the same; the sweeper takes it back then.
         worker.mayHoldLost = true;
@@ -160,20 +196,8 @@ export class Starter {
     if (outcome.status === 'refused') throw refusalError(outcome);
     const [started] = batch.append;
     if (started !== undefined && !emitter.idle) emitter.emit(localEvent(started, nowMs));
-    const attempt = new Attempt(this.#engine, handler, {
-      live: { ...FIRST_ATTEMPT, taskId, name, priority, owner, leaseMs, startedMs: sentMs },
-      partition,
-      fence,
-      nonce,
-      sentMs,
-      resume: NOTHING_TO_RESUME,
-      kept: { origin: fence, steps: NO_STEPS, maps: NO_MAPS },
-      userText,
-      errorCount: 0,
-      args: handler.document === null ? null : args,
-      ranMs: 0,
-      discover: null,
-    });
+    const begun = { taskId, partition, fence, nonce, sentMs, origin: fence, eventSeq: 1, userText, args };
+    const attempt = firstAttempt(this.#engine, handler, begun);
     const invoke = (): unknown => handler.invoke(attempt.context, args);
     const result = attempt.run(watched(this.#engine, attempt, null, invoke));
     return { result: this.follow(handler, taskId, { attempt, result }) };
@@ -183,7 +207,7 @@ export class Starter {
   async #look(
     { handler, taskId, inputText }: Call,
     retrying = false,
-  ): Promise<StartedClaim | Started | 'missing' | 'running' | 'again'> {
+  ): Promise<FirstStart | StartedClaim | Started | 'missing' | 'running' | 'again'> {
     const { store } = this.#engine;
     const { records, nowMs } = await store.read(store.partitionOf(taskId), [keys.head(taskId)]);
     if (!records[0]) return 'missing';
@@ -205,6 +229,10 @@ export class Starter {
     }
     // It waits for its next try, after an error in other hands.
     if (retrying && (head.task.dueAtMs ?? 0) > nowMs) return 'running';
+    if (status === 'pending' && head.task.attempt === 0) {
+      assertOpen(this.#engine);
+      return (await beginSubmitted(this.#engine, handler, head)) ?? 'again';
+    }
     const freed = await this.#finder.freed(head, nowMs);
     if (freed === null) {
       // Whoever has begun it here waits for it wherever it goes on.

@@ -15,7 +15,7 @@ import { applied, changing, endUnowned, stampFor, TRIES, wrongState } from './co
 import type { Engine } from './engine.js';
 import { purge } from './purging.js';
 import { reportFailure } from './report-failure.js';
-import { cancelledError } from './task-errors.js';
+import { cancelledError, notFound } from './task-errors.js';
 
 /** Longer reasons are cut: they are stored, and told with the event. */
 const LONGEST_REASON = 1_000;
@@ -129,9 +129,7 @@ export class TaskAdmin implements TaskCommands, FailureCommands {
     const head = records[0] ? decodeHead(taskId, records[0]) : null;
     // One that is being removed is gone.
     if (head?.purged === null) return { head, control: decodeControl(records[1]), nowMs };
-    throw new RecoveryError('TASK_NOT_FOUND', `There is no task "${taskId}" in this namespace.`, {
-      details: { taskId },
-    });
+    throw notFound(taskId);
   }
 
   #stamp(taskId: string): Stamp {

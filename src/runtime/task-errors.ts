@@ -174,3 +174,9 @@ export function gaveUpError(
   const advice = 'recovery.tasks.requeue makes it go on.';
   return new RecoveryError(code, `${why} ${advice}`, { details: { taskId, crashedAtMs } });
 }
+
+export function notFound(taskId: string): RecoveryError {
+  return new RecoveryError('TASK_NOT_FOUND', `There is no task "${taskId}" in this namespace.`, {
+    details: { taskId },
+  });
+}

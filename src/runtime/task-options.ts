@@ -1,5 +1,6 @@
 /** The options of a task, their checks and their defaults. */
-import { checkOptions, isFunction, isObject, number, oneOf } from '../domain/check-options.js';
+import { checkOptions, hasMethods, isFunction, isObject, number, oneOf } from '../domain/check-options.js';
+import type { Dispatcher } from '../domain/dispatch.js';
 import { isSchema } from '../domain/schema.js';
 import { isPeriod } from '../domain/retention.js';
 import type { SchemaInput, StandardSchema } from '../domain/schema.js';
@@ -106,6 +107,10 @@ export interface TaskOptions<A extends unknown[], R = unknown> {
   readonly maxDurationMs?: number | undefined;
   /** How long it may go on without any progress, step or item, in ms. Then as `maxDurationMs`. Default: no limit. */
   readonly maxSilenceMs?: number | undefined;
+  /** As in `RecoveryOptions`, for this task; null: none, whatever the Recovery has. */
+  readonly dispatch?: Dispatcher | null | undefined;
+  /** What several tasks of one job have in common, for `tasks.list({ group })`. An id like the task's own. */
+  readonly group?: ((...args: A) => string) | undefined;
   /**
    * How long a task of this name is kept after it has ended, however it did, in ms; `null`: for ever. Known to all
    * workers of the namespace once one with this option has started a task. Default: the Recovery's `retention`.
@@ -151,6 +156,8 @@ const TASK_CHECKS = {
   maxSilenceMs: number(1, 520 * WEEK_MS),
   strategies: areStrategies,
   retentionMs: isPeriod,
+  dispatch: (value: unknown) => (value === null ? null : hasMethods('dispatch')(value)),
+  group: isFunction,
 };
 
 /** @throws `INVALID_OPTION` */

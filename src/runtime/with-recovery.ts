@@ -9,7 +9,7 @@ import type { RecoveryContext } from './context.js';
 import type { Recovery } from './recovery.js';
 import type { Engine, Handler } from './engine.js';
 import { budgetOf } from './options.js';
-import type { Starter } from './starter.js';
+import type { CallInput, Starter } from './starter.js';
 import { runIn } from './task-context.js';
 import { checkTaskOptions } from './task-options.js';
 import type { SchemaTaskOptions, TaskOptions } from './task-options.js';
@@ -52,6 +52,12 @@ export interface WrappedTask<A extends unknown[], R> {
    * runs elsewhere, when that has ended. @throws as the call itself does before it runs
    */
   readonly start: (...args: A) => Promise<StartedTask<R>>;
+  /**
+   * Makes the task and puts it into the queue (`dispatch`), without running it here; a task that is lost in the queue is
+   * found and recovered. Resolves once it is durable; one that is there already is left alone.
+   * @throws `INVALID_OPTION` without a queue; `INVALID_ID`, `NOT_JSON`, `PAYLOAD_TOO_LARGE`, `INPUT_MISMATCH`, `STORAGE_UNAVAILABLE`
+   */
+  readonly submit: (...args: A) => Promise<{ readonly taskId: string }>;
   /** The same definition on another Recovery, for tests. */
   readonly with: (recovery: Pick<Recovery, 'withRecovery'>) => WrappedTask<A, R>;
 }
@@ -80,15 +86,23 @@ export function wrap<A extends unknown[], R, D>(
   }
   const handler = handlerOf(engine, fn, options);
   engine.handlers.set(name, handler);
-  const start = async (...args: A): Promise<StartedTask<R>> => {
+  const prepared = async (args: A): Promise<{ taskId: string; input: CallInput }> => {
     const parsed = handler.input === null ? args : [await parseInput(handler.input, name, args[0])];
     const taskId = options.taskId === undefined ? engine.random.nonce() : options.taskId(...args);
     // An async one by mistake, which is refused: what it rejects with must not end the process.
     if (typeof taskId !== 'string') Promise.resolve<unknown>(taskId).catch(() => {});
     checkId(`The id that taskId gave for "${name}"`, taskId);
-    const userContext = userContextOf(handler, args);
-    const { result } = await starter.start(handler, taskId, { raw: args, parsed, userContext });
+    return { taskId, input: { raw: args, parsed, userContext: userContextOf(handler, args) } };
+  };
+  const start = async (...args: A): Promise<StartedTask<R>> => {
+    const { taskId, input } = await prepared(args);
+    const { result } = await starter.start(handler, taskId, input);
     return { taskId, result: result as Promise<R> };
+  };
+  const submit = async (...args: A): Promise<{ taskId: string }> => {
+    const { taskId, input } = await prepared(args);
+    await starter.submit(handler, taskId, input);
+    return { taskId };
   };
   const call = async (...args: A): Promise<R> => (await start(...args)).result;
   const elsewhere = new WeakMap<object, WrappedTask<A, R>>();
@@ -99,7 +113,7 @@ export function wrap<A extends unknown[], R, D>(
     if (wrapped === undefined) elsewhere.set(recovery, (wrapped = again()));
     return wrapped;
   };
-  return Object.assign(call, { taskName: name, start, with: on });
+  return Object.assign(call, { taskName: name, start, submit, with: on });
 }
 
 /** A function as the runtime sees it. */
@@ -108,7 +122,7 @@ export function handlerOf<A extends unknown[], R, D>(
   fn: TaskFunction<A, R, D>,
   options: AnyTaskOptions<A, R>,
 ): Handler {
-  const { name, discover, cleanup, userContext, document, query } = options;
+  const { name, discover, cleanup, userContext, document, query, group } = options;
   return {
     name,
     priority: options.priority ?? 0,
@@ -129,6 +143,8 @@ export function handlerOf<A extends unknown[], R, D>(
             path: () => document(...(args as A)),
             query: query === undefined ? null : () => query(...(args as A)),
           }),
+    dispatch: options.dispatch === undefined ? settings.dispatch : options.dispatch,
+    group: group === undefined ? null : (args) => group(...(args as A)),
     retentionMs: options.retentionMs,
     maxAttempts: options.maxAttempts ?? 1,
     maxDurationMs: options.maxDurationMs ?? null,

@@ -52,6 +52,10 @@ export interface Head {
   readonly failed: KnownFailure | null;
   /** How long it has run under live leases, in ms; kept only for tasks with a maximum. */
   readonly ranMs: number;
+  /** Until when somebody is to begin it, in ms since 1970 by the storage's clock; null when it is not pending. */
+  readonly handOverUntilMs: number | null;
+  /** What several tasks of one job have in common. */
+  readonly group: string | null;
   /** How many of its records are removed, by somebody who takes all of it away; null: nobody does. */
   readonly purged: number | null;
   /** When the present or last lease ends or ended, by the storage's clock; kept when the task has left its owner. */
@@ -65,6 +69,8 @@ export const FIRST_VERSION = '1';
 
 /** Texts up to this many characters live in the head itself: a key less to write and to read. */
 export const INLINE_CHARACTERS = 1_024;
+export const HAND_OVER_FIELD = 'handOverUntil';
+export const GROUP_FIELD = 'group';
 /** Set on a task that is being removed. */
 export const PURGING_FIELD = 'purging';
 export const REACHED_PREFIX = 'r:';
@@ -258,6 +264,8 @@ export function decodeHead(taskId: string, record: StoredRecord): Head {
     claimedAtMs: reader.number('claimedAt') ?? task.createdAtMs,
     failed: knownFailure(reader, task),
     ranMs: reader.number('ranMs') ?? 0,
+    handOverUntilMs: task.status === 'pending' ? (reader.number(HAND_OVER_FIELD) ?? 0) : null,
+    group: reader.text(GROUP_FIELD),
     purged: reader.number(PURGING_FIELD),
     leaseEndMs: reader.number('leaseUntil'),
     trace: reader.text(TRACE_FIELD) || null,

@@ -49,11 +49,13 @@ export const indexes = {
   held: (incarnation: string): string => `held:${incarnation}`,
   /**
    * The tasks of a name in a state. Scores: processing: end of the lease; orphaned (the recovery queue): priority
-   * band and time; final states: when they were reached.
+   * band and time; pending: end of the hand-over; final states: when they were reached.
    */
   inState: (status: TaskStatus, name: string): string => `${status}:${name}`,
   /** Running tasks of a name without progress for `stuckAfterMs`, by the time since when. */
   stuck: (name: string): string => `stuck:${name}`,
+  /** Tasks of a group, by when they were made. */
+  group: (group: string): string => `group:${group}`,
   /** Tasks of a name whose records could not be read, by the time when that was found. */
   quarantined: (name: string): string => `quarantined:${name}`,
 } as const;

@@ -18,11 +18,23 @@ export interface RecoveryFigures {
   readonly failed: number;
   /** Tasks that ended failed or were given up, recovered or not. */
   readonly failures: number;
+  /** Orphans that were given to a queue. */
+  readonly handedOver: number;
+  /** Takeovers of those. */
+  readonly received: number;
 }
 
 type Increment = NonNullable<Batch['increment']>[number];
 
-const NAMES = ['attempts', 'succeeded', 'succeededMs', 'failed', 'failures'] as const;
+const NAMES = [
+  'attempts',
+  'succeeded',
+  'succeededMs',
+  'failed',
+  'failures',
+  'handedOver',
+  'received',
+] as const;
 const SLOT_MS = 300_000;
 const SLOTS = 12;
 export const HOUR_MS: number = SLOTS * SLOT_MS;
@@ -42,7 +54,15 @@ export function countRecovery(figures: Partial<RecoveryFigures>, atMs: number): 
   });
 }
 
-const NOTHING: RecoveryFigures = { attempts: 0, succeeded: 0, succeededMs: 0, failed: 0, failures: 0 };
+const NOTHING: RecoveryFigures = {
+  attempts: 0,
+  succeeded: 0,
+  succeededMs: 0,
+  failed: 0,
+  failures: 0,
+  handedOver: 0,
+  received: 0,
+};
 
 /** Since the namespace was made, and in the window up to now, to five minutes. */
 export async function readRecoveries(

@@ -8,7 +8,7 @@ import type { Batch, Fields } from '../storage/storage.js';
 import { counterFields, isRetry, retried } from './failures.js';
 import type { KnownFailure } from './failures.js';
 import type { Head } from './head.js';
-import { INLINE_CHARACTERS } from './head.js';
+import { GROUP_FIELD, INLINE_CHARACTERS } from './head.js';
 import { indexes, keys, priorityBase } from './keys.js';
 import { countRecovery } from './recovery-counters.js';
 import { eventFields } from './task-events.js';
@@ -27,7 +27,8 @@ export interface Holder {
   readonly notAfter: number;
 }
 
-function held(holder: Holder, name: string, taskId: string): IndexChange[] {
+/** What a task in somebody's hands is in. */
+export function held(holder: Holder, name: string, taskId: string): IndexChange[] {
   const score = { fromNow: holder.leaseMs };
   return [
     { index: indexes.inState('processing', name), id: taskId, score },
@@ -61,11 +62,13 @@ export interface NewTask {
   readonly storedInput: string;
   /** What was captured of the caller's context, as it is to be stored. */
   readonly userContext: string | null;
+  /** What several tasks of one job have in common. */
+  readonly group: string | null;
 }
 
 /** Starts a new task. Its event is the last of `append`. */
 export function createBatch(task: NewTask, holder: Holder): Batch & { append: Fields[] } {
-  const { taskId, name } = task;
+  const { taskId, name, group } = task;
   const inline = task.storedInput.length <= INLINE_CHARACTERS;
   const head: Fields = {
     status: 'processing',
@@ -79,6 +82,7 @@ export function createBatch(task: NewTask, holder: Holder): Batch & { append: Fi
     eventSeq: '1',
     version: task.version,
     ...(task.userContext === null ? {} : { user: task.userContext }),
+    ...(group === null ? {} : { [GROUP_FIELD]: group }),
     ...(inline ? { input: task.storedInput } : {}),
   };
   const set = [{ key: keys.head(taskId), fields: head }];
@@ -87,7 +91,10 @@ export function createBatch(task: NewTask, holder: Holder): Batch & { append: Fi
     guard: { key: keys.head(taskId), expect: null, next: makeToken(holder.fence, holder.nonce, 0) },
     notAfter: holder.notAfter,
     set,
-    index: held(holder, name, taskId),
+    index: [
+      ...held(holder, name, taskId),
+      ...(group === null ? [] : [{ index: indexes.group(group), id: taskId, score: { fromNow: 0 } }]),
+    ],
     append: [eventFields('task_started', { taskId, name, attempt: 1, recovered: false }, 1)],
   };
 }
@@ -224,7 +231,7 @@ export function claimBatch(claim: Claim, holder: Holder): Batch & { append: Fiel
       ...(document === null ? [] : retried(taskId, document, cause).index),
     ],
     increment: [
-      ...countRecovery({ attempts: 1 }, claim.atMs),
+      ...countRecovery({ attempts: 1, received: cause === 'dispatched' ? 1 : 0 }, claim.atMs),
       ...(document === null ? [] : [{ key: keys.retryCounters, field: counterFields.attempts, by: 1 }]),
     ],
     append,

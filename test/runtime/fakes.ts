@@ -29,6 +29,8 @@ export function handlerWith(change: Partial<Handler> = {}): Handler {
     migrate: null,
     onVersionMismatch: 'restart',
     input: null,
+    dispatch: null,
+    group: null,
     retentionMs: undefined,
     maxAttempts: 1,
     document: null,

@@ -1,0 +1,46 @@
+/** A queue of the user's own through which tasks are started and recovered. */
+import type { Plan } from './task.js';
+
+/** What is handed to the queue: plain JSON, all that `recovery.runTask` needs at the other end. */
+export interface TaskEnvelope {
+  /** The envelope's own version. */
+  readonly rekindle: 1;
+  readonly taskId: string;
+  readonly name: string;
+  /** Of the hand-over: another one for each, so `taskId` and `fence` name a job that is not to be made twice. */
+  readonly fence: number;
+  /** `new`: submitted, and never run; `recovery`: taken back from an owner that is gone. */
+  readonly kind: 'new' | 'recovery';
+}
+
+/** A task as the queue is asked about it. */
+export interface DispatchedTask {
+  readonly taskId: string;
+  readonly name: string;
+}
+
+/** What a queue does with a task's job: works on it, has it waiting, or knows none. */
+export type QueueState = 'active' | 'waiting' | 'gone';
+
+/** Jobs of a queue, by state. */
+export interface QueueCounts {
+  readonly waiting: number;
+  readonly active: number;
+  readonly failed: number;
+}
+
+/** The way into a queue. */
+export interface Dispatcher {
+  /**
+   * Makes a job of the envelope; `plan` is null for a new task. Resolves once the queue has it. What it throws becomes an
+   * `alert` of kind `dispatch_failed`, and the task is taken up again when its hand-over is over.
+   */
+  dispatch(envelope: TaskEnvelope, plan: Plan | null): unknown;
+  /**
+   * Asked before an orphan is handed over: with `waiting` its job is still to come, and nothing is done for the time of a
+   * hand-over; `active` holds only one back whose owner may still live.
+   */
+  isActive?(task: DispatchedTask): QueueState | Promise<QueueState>;
+  /** For health reports. */
+  describe?(): QueueCounts | Promise<QueueCounts>;
+}
