@@ -79,6 +79,7 @@ export type {
   FailureAnalysis,
   RedriveFilter,
 } from './domain/document-recovery.js';
+export type { DispatchedTask, Dispatcher, QueueCounts, QueueState, TaskEnvelope } from './domain/dispatch.js';
 export type {
   CheckResult,
   CleanupOptions,

@@ -1,4 +1,5 @@
 /** From a task that is free to take to a running attempt: snapshot, plan, claim, run. Not claimed means not run. */
+import type { Dispatcher } from '../domain/dispatch.js';
 import type { OrphanCause, Plan } from '../domain/task.js';
 import { isSuspect, recentCrashes } from '../recovery/strategies.js';
 import { decodeControl } from '../state/control.js';
@@ -14,6 +15,7 @@ import type { Engine, Handler } from './engine.js';
 import { assertOpen, notAfter } from './engine.js';
 import { execute } from './execution.js';
 import type { DiscoverHook } from './pieces.js';
+import { handOver } from './submitter.js';
 import { argumentsOf, examine, inputTextOf, planFor, resumeOf } from './snapshot.js';
 import type { Found } from './snapshot.js';
 import { cancelledError } from './task-errors.js';
@@ -22,7 +24,10 @@ import { tellTakeover } from './watching.js';
 /** What a claim came to. */
 export type ClaimResult =
   | { readonly kind: 'lost' }
-  | { readonly kind: 'skipped' | 'dead_letter' | 'cancelled'; readonly plan: Plan }
+  | {
+      readonly kind: 'skipped' | 'dead_letter' | 'cancelled' | 'dispatched' | 'deferred';
+      readonly plan: Plan;
+    }
   | {
       readonly kind: 'started';
       readonly plan: Plan;
@@ -37,6 +42,8 @@ export interface Taking {
   readonly ownerSuspects?: number;
   /** Gives back the turn that the caller has for it, as a suspect. */
   readonly leave?: (() => void) | null;
+  /** The queue that it goes to instead of being run here. */
+  readonly queue?: Dispatcher | null;
 }
 
 /** A claim that is decided. */
@@ -54,11 +61,11 @@ export async function claim(
   handler: Handler,
   head: Head,
   cause: OrphanCause,
-  { ownerSuspects = 0, leave = null }: Taking = {},
+  { ownerSuspects = 0, leave = null, queue = null }: Taking = {},
 ): Promise<ClaimResult> {
   // It is being removed.
   if (head.purged !== null) return LOST;
-  const release = { leave };
+  const release = { leave, queue };
   try {
     return await decide(engine, handler, head, cause, ownerSuspects, release);
   } finally {
@@ -73,7 +80,7 @@ async function decide(
   head: Head,
   cause: OrphanCause,
   ownerSuspects: number,
-  turn: { leave: (() => void) | null },
+  turn: { leave: (() => void) | null; readonly queue: Dispatcher | null },
 ): Promise<ClaimResult> {
   const { taskId } = head.task;
   const inputText = await inputTextOf(engine, head);
@@ -94,6 +101,10 @@ async function decide(
     if (!(await endUnowned(engine, head, 'dead_letter', found.snapshot.crashes, plan.reason))) return LOST;
     tellOdds(engine, found, plan);
     return { kind: 'dead_letter', plan };
+  }
+  if (turn.queue !== null) {
+    const kind = await handOver(engine, turn.queue, head, found.snapshot.cause, plan);
+    return kind === null ? LOST : { kind, plan };
   }
   const { crashes, crashBudget, nowMs } = found.snapshot;
   const suspect = isSuspect(recentCrashes(crashes, crashBudget, nowMs));

@@ -38,6 +38,7 @@ import { settingsOf } from './options.js';
 import type { RecoveryOptions } from './options.js';
 import { OrphanFinder } from './orphans.js';
 import type { Recovery, ShutdownOptions } from './recovery.js';
+import { runTask } from './run-task.js';
 import { Runs } from './runs.js';
 import { Starter } from './starter.js';
 import { handleSignals } from './signals.js';
@@ -230,6 +231,7 @@ export function recoveryOf(options: RecoveryOptions, table: ProcessTable): Recov
     runStartupRecovery: runs.runStartupRecovery,
     planRecovery: runs.planRecovery,
     recover: runs.recover,
+    runTask: (envelope) => runTask(parts, parts.starter, envelope),
     tasks: parts.tasks,
     failures: parts.failures,
     documents: parts.documents,

@@ -115,7 +115,7 @@ export class Health {
       recent_failure_count: window.failures,
       recovery_queue_depth: workload.queue,
       stuck_task_count: workload.stuck,
-      recovery_jobs_created: totals.attempts,
+      recovery_jobs_created: totals.attempts - totals.received + totals.handedOver,
       recovery_jobs_succeeded: totals.succeeded,
       recovery_jobs_failed: totals.failed,
       recovery_job_run_seconds: totals.succeededMs / 1000,

@@ -182,7 +182,8 @@ export class Recoverer {
         own.lost();
         return null;
       }
-      if (leave === null && this.#isSuspect(handler, head)) {
+      // In a queue's worker it waits for its turn there.
+      if (leave === null && handler.dispatch === null && this.#isSuspect(handler, head)) {
         own.lost();
         const { crashes } = head.task;
         // One that waits for its turn already came with another pass, or with a call.
@@ -211,12 +212,19 @@ export class Recoverer {
   ): Promise<Running | null> {
     const { taskId, name, items, orphanCause } = head.task;
     report.discovered(1);
-    const claimed = await claim(this.#engine, handler, head, orphanCause ?? 'lease_over', { leave });
+    const queue = handler.dispatch;
+    const taking = { leave, queue };
+    const claimed = await claim(this.#engine, handler, head, orphanCause ?? 'lease_over', taking);
     if (claimed.kind !== 'started') {
       own.lost();
       if (claimed.kind === 'lost') return null;
-      const { plan, kind: outcome } = claimed;
-      report.add({ taskId, name, decision: plan.action, reason: plan.reason, outcome, items });
+      const { plan, kind } = claimed;
+      const told = { taskId, name, decision: plan.action, reason: plan.reason, items };
+      if (kind === 'deferred') {
+        const reason = 'WAITING: the queue has a job for it that is still to come.';
+        report.add({ ...told, decision: 'skip', reason, outcome: 'deferred' });
+      } else report.add({ ...told, outcome: kind });
+      if (kind === 'dispatched') report.started();
       return null;
     }
     own.flight.inputText = claimed.inputText;

@@ -51,6 +51,13 @@ export interface Recovery extends AsyncDisposable {
   readonly planRecovery: () => Promise<PlannedRecovery[]>;
   /** One pass of recovery on demand. @throws `INVALID_OPTION`, `STORAGE_UNAVAILABLE`, `SHUT_DOWN` */
   readonly recover: (filter?: RecoverFilter) => Promise<RecoveryRun>;
+  /**
+   * The worker's side of a `dispatch`: begins, takes up or joins the task of an envelope and resolves with its result; with
+   * the kept one where it is completed. A job that is delivered several times comes to one run.
+   * @throws `INVALID_VALUE` for another thing than an envelope; `TASK_NOT_FOUND` when it was removed meanwhile; `NO_HANDLER`,
+   *   `TASK_RUNNING_ELSEWHERE`, `TASK_CANCELLED`, `TASK_DEAD_LETTER`, and what a call of the task rejects with
+   */
+  readonly runTask: (envelope: unknown) => Promise<unknown>;
   readonly tasks: TaskRegistry;
   /** Documents whose tasks ended failed: tracked for tasks with a `document` option, or reported by hand. */
   readonly failures: FailedDocumentsTracker;

@@ -11,10 +11,18 @@ export interface TaskReport {
   readonly reason: string;
   /**
    * `skipped`: nothing was done; `deferred`: it failed and is tried again later; `released`: given back; `lost`: another
-   * worker was faster, or took it over.
+   * worker was faster, or took it over; `dispatched`: it was handed to the queue.
    */
   readonly outcome:
-    'completed' | 'failed' | 'cancelled' | 'dead_letter' | 'deferred' | 'released' | 'lost' | 'skipped';
+    | 'dispatched'
+    | 'completed'
+    | 'failed'
+    | 'cancelled'
+    | 'dead_letter'
+    | 'deferred'
+    | 'released'
+    | 'lost'
+    | 'skipped';
   /** Items that the task has kept and has in all; null where it has none. */
   readonly items: { readonly done: number; readonly total: number } | null;
   readonly error: string | null;

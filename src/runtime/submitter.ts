@@ -46,14 +46,14 @@ export async function handOver(
   head: Head,
   cause: OrphanCause,
   plan: Plan,
-): Promise<'dispatched' | 'held' | null> {
+): Promise<'dispatched' | 'deferred' | null> {
   const { store, settings, fences } = engine;
   const { taskId, name, priority } = head.task;
   const partition = store.partitionOf(taskId);
   const stamp = stampFor(engine, taskId);
   if (await holdsBack(engine, dispatcher, head, cause)) {
     const batch = holdBackBatch(head, settings.handOverMs, priorityBase(priority), stamp);
-    return (await applied(engine, partition, batch)) ? 'held' : null;
+    return (await applied(engine, partition, batch)) ? 'deferred' : null;
   }
   const fence = Math.max(head.task.fence, fences.highest(taskId)) + 1;
   const { handOverMs } = settings;

@@ -1,5 +1,5 @@
 /** What operators do to single tasks: cancel and requeue. Nobody but its owner writes the head of a running task. */
-import { isRecoveryError, RecoveryError } from '../errors.js';
+import { isRecoveryError } from '../errors.js';
 import { checkId } from '../domain/ids.js';
 import { cancelField, controlBatch, decodeControl } from '../state/control.js';
 import type { Control } from '../state/control.js';

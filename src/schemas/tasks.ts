@@ -3,24 +3,12 @@ import * as z from 'zod';
 import { RECOVERY_EVENT_TYPES } from '../domain/events.js';
 import type { RecoveryEvent } from '../domain/events.js';
 import type { TaskAttempt, TaskHistory } from '../domain/operations.js';
-import { TASK_STATUSES } from '../domain/task.js';
+import { ORPHAN_CAUSES, TASK_STATUSES } from '../domain/task.js';
 import type { Checkpoint, CrashEvidence, OrphanCause, StoredError, TaskRecord } from '../domain/task.js';
 import { count, listOf, percent, schemaOf } from './fits.js';
 import type { Shape } from './fits.js';
 
-const cause: z.ZodType<OrphanCause, OrphanCause> = schemaOf<OrphanCause>()(
-  z.enum([
-    'lease_over',
-    'owner_dead',
-    'slot_taken_over',
-    'released',
-    'own',
-    'retried',
-    'retry_due',
-    'requeued',
-  ]),
-  true,
-);
+const cause: z.ZodType<OrphanCause, OrphanCause> = schemaOf<OrphanCause>()(z.enum(ORPHAN_CAUSES), true);
 
 const crash: z.ZodType<CrashEvidence, CrashEvidence> = schemaOf<CrashEvidence>()(
   z.object({

@@ -17,6 +17,8 @@ import { historyOf } from './task-history.js';
 export interface ListOptions {
   readonly name?: string;
   readonly status?: TaskStatus;
+  /** Only tasks of this `group`, the earliest made first; not together with `name` and `status`. */
+  readonly group?: string;
   /** `next` of the page before. */
   readonly after?: string;
   /** Tasks a page, 1 to 1,000. Default 100. */
@@ -59,6 +61,7 @@ interface Cursor extends Place {
 const CHECKS = {
   name: isText,
   status: oneOf(...TASK_STATUSES),
+  group: isText,
   after: isText,
   limit: number(1, 1_000),
 };
@@ -246,7 +249,15 @@ export class TaskRegistry {
     return names;
   }
 
-  async #places({ name, status }: ListOptions): Promise<Place[]> {
+  async #places({ name, status, group }: ListOptions): Promise<Place[]> {
+    if (group !== undefined) {
+      if (name !== undefined || status !== undefined)
+        throw new RecoveryError(
+          'INVALID_OPTION',
+          'tasks.list: give "group", or "name" and "status", not both.',
+        );
+      return this.#store.partitions.map((partition) => ({ partition, index: indexes.group(group) }));
+    }
     const names = name === undefined ? await this.allNames() : [name];
     const statuses = status === undefined ? TASK_STATUSES : [status];
     return statuses.flatMap((state) =>

@@ -63,6 +63,8 @@ describe('createRecovery', () => {
       },
       monitorIntervalMs: 60_000,
       logger: null,
+      dispatch: null,
+      handOverMs: 5 * 60_000,
       recoversDocuments: false,
       documents: {
         maxRetries: 3,

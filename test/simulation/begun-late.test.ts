@@ -11,8 +11,8 @@ test('frozen until another one has finished, it begins nothing', async () => {
     workers: 2,
     jobs: [SLOW],
     faults: [
-      { worker: 0, call: 79, kind: 'pause-after', ms: 2_500 },
-      { worker: 1, call: 28, kind: 'pause-after', ms: 700 },
+      { worker: 0, call: 75, kind: 'pause-after', ms: 2_500 },
+      { worker: 1, call: 36, kind: 'pause-after', ms: 700 },
     ],
     partitions: 1,
     proofOfDeath: false,

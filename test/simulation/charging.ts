@@ -83,7 +83,7 @@ export function claimedInVain(seed: number, extra: Partial<Scenario>): Scenario 
     options: DEFAULT_BUDGET,
     mostCharged: 0,
     dies: diesAtClaims(20),
-    script: [{ atMs: 100 + seed, run: (world: World): void => world.restart(0, 1_000) }],
+    script: [{ atMs: 150 + seed, run: (world: World): void => world.restart(0, 1_000) }],
     ...extra,
   };
 }

@@ -10,9 +10,25 @@ import { ManualClock } from '../support/manual-clock.js';
 
 const SLOT_MS = 300_000;
 const DAY_MS = 24 * HOUR_MS;
-const NAMES = ['attempts', 'succeeded', 'succeededMs', 'failed', 'failures'] as const;
+const NAMES = [
+  'attempts',
+  'succeeded',
+  'succeededMs',
+  'failed',
+  'failures',
+  'handedOver',
+  'received',
+] as const;
 const START_MS = 1_700_000_000_000;
-const NONE: RecoveryFigures = { attempts: 0, succeeded: 0, succeededMs: 0, failed: 0, failures: 0 };
+const NONE: RecoveryFigures = {
+  attempts: 0,
+  succeeded: 0,
+  succeededMs: 0,
+  failed: 0,
+  failures: 0,
+  handedOver: 0,
+  received: 0,
+};
 
 interface Counted {
   readonly atMs: number;

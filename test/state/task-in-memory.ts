@@ -33,6 +33,7 @@ export function newTask(change: Partial<NewTask> = {}): NewTask {
     version: '1',
     storedInput: '[1]',
     userContext: null,
+    group: null,
     ...change,
   };
 }
