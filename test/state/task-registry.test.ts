@@ -197,7 +197,7 @@ describe('TaskRegistry', () => {
     [{ after: 'rubbish' }, 'INVALID_VALUE'],
     [{ after: Buffer.from('[1]').toString('base64url') }, 'INVALID_VALUE'],
     [JSON.parse('{"status":"toString"}'), 'INVALID_OPTION'],
-    [JSON.parse('{"group":"x"}'), 'INVALID_OPTION'],
+    [JSON.parse('{"groups":"x"}'), 'INVALID_OPTION'],
   ])('refuses %j', async (options, code) => {
     await expect(setUp().registry.list(options)).rejects.toMatchObject({ code });
   });
