@@ -7,7 +7,7 @@ import type { Store } from '../state/store.js';
 export interface Workload {
   /** Under a live lease. */
   readonly processing: number;
-  /** With a lease that is over, not in the recovery queue yet. */
+  /** With a lease, or a hand-over, that is over, not in the recovery queue yet. */
   readonly overdue: number;
   readonly queue: number;
   readonly stuck: number;
@@ -33,9 +33,10 @@ export async function readWorkload(store: Store, names: readonly string[]): Prom
     return counts.reduce((sum, count) => sum + count, 0);
   };
   const running = (name: string): string => indexes.inState('processing', name);
-  const [held, overdue, queue, stuck, oldestAtMs, { records, nowMs }] = await Promise.all([
+  const [held, overdue, lost, queue, stuck, oldestAtMs, { records, nowMs }] = await Promise.all([
     overNames(running),
     overNames(running, { to: { fromNow: 0 } }),
+    overNames((name) => indexes.inState('pending', name), { to: { fromNow: 0 } }),
     overNames((name) => indexes.inState('orphaned', name)),
     overNames(indexes.stuck),
     oldestAttempt(store),
@@ -45,7 +46,7 @@ export async function readWorkload(store: Store, names: readonly string[]): Prom
   return {
     // Counted one after the other: one that is taken back meanwhile must not show as less than nothing.
     processing: Math.max(0, held - overdue),
-    overdue,
+    overdue: overdue + lost,
     queue,
     stuck,
     oldestProcessingMs: oldestAtMs === null ? null : Math.max(0, nowMs - oldestAtMs),

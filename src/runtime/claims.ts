@@ -6,7 +6,7 @@ import { decodeControl } from '../state/control.js';
 import type { Head } from '../state/head.js';
 import { keys } from '../state/keys.js';
 import { onceMore } from '../state/failures.js';
-import { claimBatch, retriedDocument } from '../state/transitions.js';
+import { claimBatch, firstCause, retriedDocument } from '../state/transitions.js';
 import type { Batch } from '../storage/storage.js';
 import { Attempt } from './attempt.js';
 import { crashesOf } from './charges.js';
@@ -16,6 +16,7 @@ import { assertOpen, notAfter } from './engine.js';
 import { execute } from './execution.js';
 import type { DiscoverHook } from './pieces.js';
 import { handOver } from './submitter.js';
+import type { HandOver } from './submitter.js';
 import { argumentsOf, examine, inputTextOf, planFor, resumeOf } from './snapshot.js';
 import type { Found } from './snapshot.js';
 import { cancelledError } from './task-errors.js';
@@ -24,10 +25,8 @@ import { tellTakeover } from './watching.js';
 /** What a claim came to. */
 export type ClaimResult =
   | { readonly kind: 'lost' }
-  | {
-      readonly kind: 'skipped' | 'dead_letter' | 'cancelled' | 'dispatched' | 'deferred';
-      readonly plan: Plan;
-    }
+  | { readonly kind: 'skipped' | 'dead_letter' | 'cancelled'; readonly plan: Plan }
+  | HandOver
   | {
       readonly kind: 'started';
       readonly plan: Plan;
@@ -102,13 +101,9 @@ async function decide(
     tellOdds(engine, found, plan);
     return { kind: 'dead_letter', plan };
   }
-  if (turn.queue !== null) {
-    const kind = await handOver(engine, turn.queue, head, found.snapshot.cause, plan);
-    return kind === null ? LOST : { kind, plan };
-  }
+  if (turn.queue !== null) return (await handOver(engine, turn.queue, head, cause, plan)) ?? LOST;
   const { crashes, crashBudget, nowMs } = found.snapshot;
   const suspect = isSuspect(recentCrashes(crashes, crashBudget, nowMs));
-  const decided: Decided = { found, plan, args, userText, suspect };
   if (suspect) {
     if (turn.leave === null) {
       turn.leave = await engine.suspects.turn(taskId, crashes);
@@ -116,16 +111,29 @@ async function decide(
       if (await isCancelled(engine, head)) return decide(engine, handler, head, cause, ownerSuspects, turn);
     }
   } else if (crashes.length > 0) turn.leave = await engine.suspects.besides();
+  const started = await begin(engine, handler, { found, plan, args, userText, suspect }, turn);
+  return started === null ? LOST : { ...started, inputText };
+}
+
+/** Claims it and runs it; null: somebody else was faster. */
+async function begin(
+  engine: Engine,
+  handler: Handler,
+  decided: Decided,
+  turn: { leave: (() => void) | null },
+): Promise<Omit<Extract<ClaimResult, { kind: 'started' }>, 'inputText'> | null> {
+  const { found, plan, args, suspect } = decided;
   const attempt = await take(engine, handler, decided);
-  if (attempt === null) return LOST;
+  if (attempt === null) return null;
   tellOdds(engine, found, plan);
   tellTakeover(engine, found, plan);
   const result = execute(engine, handler, attempt, { found, plan, args });
   const { leave } = turn;
   turn.leave = null;
-  if (leave !== null && suspect) engine.suspects.watch(attempt, result, crashes.at(-1)?.ranMs ?? 0, leave);
+  const lastRanMs = found.snapshot.crashes.at(-1)?.ranMs ?? 0;
+  if (leave !== null && suspect) engine.suspects.watch(attempt, result, lastRanMs, leave);
   else if (leave !== null) result.then(leave, leave);
-  return { kind: 'started', plan, attempt, result, inputText };
+  return { kind: 'started', plan, attempt, result };
 }
 
 const LOST: ClaimResult = { kind: 'lost' };
@@ -190,7 +198,7 @@ async function take(engine: Engine, handler: Handler, decided: Decided): Promise
     eventSeq: head.eventSeq + batch.append.length,
     checkpointSeq: head.checkpointSeq,
     hasAutomatic: head.automatic !== null && plan.action !== 'restart',
-    failed: again === null ? head.failed : { ...again, failure: onceMore(again.failure, snapshot.cause) },
+    failed: again === null ? head.failed : { ...again, failure: onceMore(again.failure, firstCause({ head, cause: snapshot.cause })) },
     crashed: snapshot.crashes.length > 0,
   };
   const past = { ...pastOf(found), userText, args: handler.document === null ? null : args };

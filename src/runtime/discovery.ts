@@ -108,14 +108,13 @@ export class Discovery {
     for (const name of await tasks.allNames()) {
       if (handlers.has(name) || !(filter.names?.includes(name) ?? true)) continue;
       for (const partition of store.partitions) {
-        const [running, queued] = await Promise.all([
-          store.range(partition, indexes.inState('processing', name), {
-            to: { fromNow: 0 },
-            limit: UNHANDLED_LISTED,
-          }),
+        const over = { to: { fromNow: 0 }, limit: UNHANDLED_LISTED } as const;
+        const [running, handedOver, queued] = await Promise.all([
+          store.range(partition, indexes.inState('processing', name), over),
+          store.range(partition, indexes.inState('pending', name), over),
           store.range(partition, indexes.inState('orphaned', name), { limit: UNHANDLED_LISTED }),
         ]);
-        for (const { id } of [...running.entries, ...queued.entries]) {
+        for (const { id } of [...running.entries, ...handedOver.entries, ...queued.entries]) {
           if (isWanted(filter, id)) yield unhandledOf({ taskId: id, name });
         }
       }

@@ -20,6 +20,8 @@ const NO_MAPS: KeptPieces['maps'] = new Map();
 /** A commit that made a task, or began one that was submitted. */
 export interface Begun {
   readonly taskId: string;
+  /** As its record has it: that of the code here may be another one. */
+  readonly priority: number;
   readonly partition: string;
   readonly fence: number;
   readonly nonce: string;
@@ -35,8 +37,8 @@ export interface Begun {
 }
 
 export function firstAttempt(engine: Engine, handler: Handler, begun: Begun): Attempt {
-  const { taskId, partition, fence, nonce, sentMs, origin, eventSeq, userText, args } = begun;
-  const { name, priority } = handler;
+  const { taskId, priority, partition, fence, nonce, sentMs, origin, eventSeq, userText, args } = begun;
+  const { name } = handler;
   const { leaseMs } = engine.settings;
   const owner = engine.worker.incarnation;
   return new Attempt(engine, handler, {

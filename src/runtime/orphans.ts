@@ -2,7 +2,7 @@
  * Finds tasks whose owner is gone: by proof of death, by the slot, by a lease that ran out. Death is judged once a
  * worker, then what it holds is taken; leases are read from an index a task name. Nothing is written here.
  */
-import type { OrphanCause } from '../domain/task.js';
+import type { OrphanCause, TaskStatus } from '../domain/task.js';
 import { RecoveryError } from '../errors.js';
 import { decodeHead } from '../state/head.js';
 import type { Head } from '../state/head.js';
@@ -93,6 +93,11 @@ type Found =
 /** This process itself: what it holds without running it. */
 const OWN = { token: null, cause: 'own', suspects: 0 } as const;
 
+/** A failed document's next retry stays one, through however many jobs. */
+function lostInQueue({ task }: Head): OrphanCause {
+  return task.orphanCause === 'requeued' ? 'requeued' : 'not_started';
+}
+
 function suspectsOf(record: StoredRecord | null): number {
   const count = Number(record?.get('suspects') ?? 0);
   return Number.isSafeInteger(count) && count > 0 ? count : 0;
@@ -169,8 +174,14 @@ export class OrphanFinder {
         }
         for await (const page of store.pages(partition, indexes.inState('pending', name), expired)) {
           const ids = page.entries.map(({ id }) => id);
-          const found = await this.#orphans(names, partition, ids, null, name, (head) =>
-            (head.handOverUntilMs ?? Infinity) <= page.nowMs ? 'not_started' : null,
+          const found = await this.#orphans(
+            names,
+            partition,
+            ids,
+            null,
+            name,
+            (head) => ((head.handOverUntilMs ?? Infinity) <= page.nowMs ? lostInQueue(head) : null),
+            'pending',
           );
           yield found.map((each) => (each.kind === 'orphan' ? { ...each, ownerSuspects: 0 } : each));
         }
@@ -225,6 +236,8 @@ export class OrphanFinder {
     owner: string | null,
     name: string | null,
     judge: (head: Head) => OrphanCause | null,
+    // It may have moved on while it was read: a head that was handed over still names its last owner.
+    status: TaskStatus = 'processing',
   ): Promise<Found[]> {
     // What this process is running, starting or claiming at this moment is never adopted.
     const foreign = ids.filter((id) => !this.#engine.flights.has(id));
@@ -237,8 +250,7 @@ export class OrphanFinder {
         const error = head ?? new RecoveryError('CORRUPT_RECORD', `The head of task "${taskId}" is gone.`);
         return [{ kind: 'corrupt', taskId, name, owner, error }];
       }
-      const { status } = head.task;
-      const cause = status === 'processing' || status === 'pending' ? judge(head) : null;
+      const cause = head.task.status === status ? judge(head) : null;
       if (cause === null) return [];
       if (names.has(head.task.name)) return [{ kind: 'orphan', head, cause }];
       return this.#engine.handlers.has(head.task.name) ? [] : [{ kind: 'unhandled', head }];

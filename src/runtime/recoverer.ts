@@ -218,13 +218,12 @@ export class Recoverer {
     if (claimed.kind !== 'started') {
       own.lost();
       if (claimed.kind === 'lost') return null;
-      const { plan, kind } = claimed;
-      const told = { taskId, name, decision: plan.action, reason: plan.reason, items };
-      if (kind === 'deferred') {
-        const reason = 'WAITING: the queue has a job for it that is still to come.';
-        report.add({ ...told, decision: 'skip', reason, outcome: 'deferred' });
-      } else report.add({ ...told, outcome: kind });
-      if (kind === 'dispatched') report.started();
+      const { plan, kind: outcome } = claimed;
+      report.add({ taskId, name, decision: plan.action, reason: plan.reason, outcome, items });
+      if (claimed.kind === 'dispatched') {
+        report.started();
+        await claimed.hand();
+      }
       return null;
     }
     own.flight.inputText = claimed.inputText;

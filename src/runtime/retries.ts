@@ -20,6 +20,8 @@ export type StartedClaim = Extract<ClaimResult, { kind: 'started' }>;
 export interface FirstStart {
   readonly attempt: Attempt;
   readonly result: Promise<unknown>;
+  /** The JSON text of the arguments; null: not known. */
+  readonly inputText: string | null;
 }
 
 /** What there is under a task's id, and what follows from it. */

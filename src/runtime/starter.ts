@@ -23,7 +23,7 @@ import type { Slots } from './slots.js';
 import { assertSameInput, assertSameName } from './same-task.js';
 import { inputTextOf } from './snapshot.js';
 import { watched } from './watching.js';
-import { beginSubmitted, submit } from './submitter.js';
+import { beginSubmitted, isSubmitted, submit } from './submitter.js';
 import { failedElsewhere, gaveUpError, notFound, runningError, unstorableError } from './task-errors.js';
 
 interface Call {
@@ -138,6 +138,8 @@ export class Starter {
         own.lost();
         return found;
       }
+      // Whoever joins it with other arguments is to hear of that.
+      if ('attempt' in found) own.flight.inputText ??= found.inputText;
       own.won('attempt' in found ? this.follow(call.handler, call.taskId, found) : found.result);
       return { result: own.flight.result };
     } catch (error) {
@@ -196,11 +198,17 @@ export class Starter {
     if (outcome.status === 'refused') throw refusalError(outcome);
     const [started] = batch.append;
     if (started !== undefined && !emitter.idle) emitter.emit(localEvent(started, nowMs));
-    const begun = { taskId, partition, fence, nonce, sentMs, origin: fence, eventSeq: 1, userText, args };
+    const { priority } = task;
+    const begun = {
+      ...{ taskId, priority, partition, fence, nonce, sentMs, userText, args },
+      origin: fence,
+      eventSeq: 1,
+    };
     const attempt = firstAttempt(this.#engine, handler, begun);
     const invoke = (): unknown => handler.invoke(attempt.context, args);
     const result = attempt.run(watched(this.#engine, attempt, null, invoke));
-    return { result: this.follow(handler, taskId, { attempt, result }) };
+    const { inputText } = call;
+    return { result: this.follow(handler, taskId, { attempt, result, inputText }) };
   }
 
   /** What there is under the id, and what follows from it. `retrying`: a task that failed for good is left alone. */
@@ -229,7 +237,7 @@ export class Starter {
     }
     // It waits for its next try, after an error in other hands.
     if (retrying && (head.task.dueAtMs ?? 0) > nowMs) return 'running';
-    if (status === 'pending' && head.task.attempt === 0) {
+    if (isSubmitted(head)) {
       assertOpen(this.#engine);
       return (await beginSubmitted(this.#engine, handler, head)) ?? 'again';
     }

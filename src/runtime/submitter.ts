@@ -10,7 +10,7 @@ import type { NewTask } from '../state/transitions.js';
 import { applied, stampFor } from './commits.js';
 import { within } from './deferred.js';
 import type { Engine, Handler } from './engine.js';
-import { admissionMs, notAfter } from './engine.js';
+import { admissionMs, assertOpen, notAfter } from './engine.js';
 import { parsed } from './execution.js';
 import { firstAttempt } from './first-attempt.js';
 import type { FirstStart } from './retries.js';
@@ -39,50 +39,66 @@ export async function submit(engine: Engine, handler: Handler, task: NewTask): P
   return true;
 }
 
-/** Gives an orphan to the queue; or leaves it for later, when its job is still to come. Null: somebody was faster. */
+/** What became of an orphan that is to go through the queue. */
+export type HandOver =
+  | {
+      readonly kind: 'dispatched';
+      readonly plan: Plan;
+      /** Gives it to the queue, once the caller has let go of its id: an in-process queue may begin it at once. */
+      readonly hand: () => Promise<void>;
+    }
+  | { readonly kind: 'deferred'; readonly plan: Plan };
+
+/** Makes an orphan ready for the queue; or leaves it for later, when its job is still to come. Null: somebody was faster. */
 export async function handOver(
   engine: Engine,
   dispatcher: Dispatcher,
   head: Head,
   cause: OrphanCause,
   plan: Plan,
-): Promise<'dispatched' | 'deferred' | null> {
+): Promise<HandOver | null> {
   const { store, settings, fences } = engine;
   const { taskId, name, priority } = head.task;
   const partition = store.partitionOf(taskId);
+  const held = await heldBack(engine, dispatcher, head, cause);
+  assertOpen(engine);
   const stamp = stampFor(engine, taskId);
-  if (await holdsBack(engine, dispatcher, head, cause)) {
+  if (held !== null) {
     const batch = holdBackBatch(head, settings.handOverMs, priorityBase(priority), stamp);
-    return (await applied(engine, partition, batch)) ? 'deferred' : null;
+    if (!(await applied(engine, partition, batch))) return null;
+    return { kind: 'deferred', plan: { ...plan, action: 'skip', reason: held } };
   }
   const fence = Math.max(head.task.fence, fences.highest(taskId)) + 1;
   const { handOverMs } = settings;
   const batch = handOverBatch(head, { plan, cause }, { fence, handOverMs }, stamp);
   if (!(await applied(engine, partition, batch))) return null;
-  await hand(engine, dispatcher, { rekindle: 1, taskId, name, fence, kind: 'recovery' }, plan);
-  return 'dispatched';
+  const envelope: TaskEnvelope = { rekindle: 1, taskId, name, fence, kind: 'recovery' };
+  return { kind: 'dispatched', plan, hand: () => hand(engine, dispatcher, envelope, plan) };
 }
 
 /** Owners of which it is certain that they are gone: a job that the queue calls active is theirs, or nobody's. */
 const CERTAIN: ReadonlySet<OrphanCause> = new Set(['owner_dead', 'slot_taken_over', 'released', 'requeued']);
 
-async function holdsBack(
+/** Why an orphan is not handed over yet; null: it is. */
+export async function heldBack(
   engine: Engine,
   dispatcher: Dispatcher,
   head: Head,
   cause: OrphanCause,
-): Promise<boolean> {
+): Promise<string | null> {
   const { taskId, name } = head.task;
-  if (dispatcher.isActive === undefined) return false;
+  if (dispatcher.isActive === undefined) return null;
   try {
     const late = (): Error => new RecoveryError('CHECK_FAILED', `no answer within ${ASK_MS} ms`);
     const asked = Promise.resolve(dispatcher.isActive({ taskId, name }));
     const state = await within(engine.clock, ASK_MS, asked, late);
-    return state === 'waiting' || (state === 'active' && !CERTAIN.has(cause));
+    if (state === 'waiting') return 'WAITING: the queue has a job for it that is still to come.';
+    if (state !== 'active' || CERTAIN.has(cause)) return null;
+    return 'ACTIVE: the queue has a job for it under way, and whoever works on that may still live.';
   } catch (error) {
     // A queue that can't be asked holds nothing back: the fence lets one run win.
     log.recovery('isActive of %s failed: %s', taskId, kindOf(error));
-    return false;
+    return null;
   }
 }
 
@@ -99,11 +115,16 @@ async function hand(
     const given = Promise.resolve(dispatcher.dispatch(envelope, plan));
     await within(engine.clock, admissionMs(engine), given, late);
   } catch (error) {
-    engine.emitter.alert('dispatch_failed', { task_id: taskId, name, error: kindOf(error) });
+    engine.emitter.alert('dispatch_failed', { task_id: taskId, name, code: kindOf(error) });
   }
 }
 
-/** Begins a task that was submitted and never run. */
+/** Whether it was submitted and has been on its way ever since: what was taken back once is recovered instead. */
+export function isSubmitted({ task }: Head): boolean {
+  return task.status === 'pending' && task.attempt === 0 && task.orphanCause === null;
+}
+
+/** Begins a task that was submitted and never run. Null: look again. */
 export async function beginSubmitted(
   engine: Engine,
   handler: Handler,
@@ -112,7 +133,8 @@ export async function beginSubmitted(
   const { store, random, settings, worker, clock, fences } = engine;
   const { taskId } = head.task;
   const { payloads } = store;
-  const stored = argumentsOf(head, await inputTextOf(engine, head));
+  const inputText = await inputTextOf(engine, head);
+  const stored = argumentsOf(head, inputText);
   const userText = head.userContext === null ? null : payloads.open(head.userContext, taskId, 'user context');
   const partition = store.partitionOf(taskId);
   const fence = Math.max(head.task.fence, fences.highest(taskId)) + 1;
@@ -129,8 +151,12 @@ export async function beginSubmitted(
   if (!won) return null;
   const { origin } = head.pieces;
   const eventSeq = head.eventSeq + 1;
-  const begun = { taskId, partition, fence, nonce, sentMs, origin, eventSeq, userText, args: stored };
+  const { priority } = head.task;
+  const begun = {
+    ...{ taskId, priority, partition, fence, nonce, sentMs, origin, eventSeq, userText },
+    args: stored,
+  };
   const attempt = firstAttempt(engine, handler, begun);
   const invoke = async (): Promise<unknown> => handler.invoke(attempt.context, await parsed(handler, stored));
-  return { attempt, result: attempt.run(watched(engine, attempt, null, invoke)) };
+  return { attempt, inputText, result: attempt.run(watched(engine, attempt, null, invoke)) };
 }

@@ -54,10 +54,11 @@ export class Survivors {
     const partition = store.partitionOf(taskId);
     const { records } = await store.read(partition, [keys.head(taskId), keys.control(taskId)]);
     const token = records[0]?.get(TOKEN_FIELD);
-    const ended = !['processing', 'orphaned'].includes(records[0]?.get('status') ?? '');
+    const status = records[0]?.get('status') ?? '';
+    const ended = !['processing', 'orphaned', 'pending'].includes(status);
     if (token === undefined || ended) return true;
     // This process has taken it back itself, which costs nothing.
-    const owner = records[0]?.get('owner');
+    const owner = status === 'processing' ? records[0]?.get('owner') : undefined;
     if (owner === worker.incarnation && fenceOf(token) === fence + 1) return true;
     // Nobody has claimed it yet, but somebody may still.
     if ((fenceOf(token) ?? 0) <= fence) return false;

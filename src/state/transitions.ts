@@ -164,9 +164,14 @@ export interface Claim {
   readonly resumePercent: number;
 }
 
+/** How it became free in the first place: what was handed over carries that through the queue. */
+export function firstCause({ head, cause }: Pick<Claim, 'head' | 'cause'>): OrphanCause {
+  return cause === 'dispatched' ? (head.task.orphanCause ?? cause) : cause;
+}
+
 /** What a failed document is known for that is retried with this claim; null for all other claims. */
-export function retriedDocument({ head, cause }: Pick<Claim, 'head' | 'cause'>): KnownFailure | null {
-  return isRetry(cause) ? head.failed : null;
+export function retriedDocument(claim: Pick<Claim, 'head' | 'cause'>): KnownFailure | null {
+  return isRetry(firstCause(claim)) ? claim.head.failed : null;
 }
 
 function claimFields(claim: Claim, holder: Holder, eventSeq: number): Fields {
@@ -188,7 +193,7 @@ function claimFields(claim: Claim, holder: Holder, eventSeq: number): Fields {
     // Called again after it failed, it has all its tries again.
     ...(cause === 'retried' ? { errors: '0', ranMs: '0' } : {}),
     ...(head.task.error === null ? {} : { error: '' }),
-    ...(document === null ? {} : retried(head.task.taskId, document, cause).head),
+    ...(document === null ? {} : retried(head.task.taskId, document, firstCause(claim)).head),
     ...(restart ? { progress: '0', checkpointBase: String(head.checkpointSeq), auto: '' } : {}),
   };
 }
@@ -228,7 +233,7 @@ export function claimBatch(claim: Claim, holder: Holder): Batch & { append: Fiel
     ...(cause === 'retried' ? { remove: [keys.control(taskId)] } : {}),
     index: [
       ...replaced(leave(head), held(holder, name, taskId)),
-      ...(document === null ? [] : retried(taskId, document, cause).index),
+      ...(document === null ? [] : retried(taskId, document, firstCause(claim)).index),
     ],
     increment: [
       ...countRecovery({ attempts: 1, received: cause === 'dispatched' ? 1 : 0 }, claim.atMs),
@@ -253,6 +258,7 @@ export function quarantineBatch(
   const out: IndexChange[] = [
     { index: indexes.inState('processing', name), id: taskId, score: null },
     { index: indexes.inState('orphaned', name), id: taskId, score: null },
+    { index: indexes.inState('pending', name), id: taskId, score: null },
     { index: indexes.quarantined(name), id: taskId, score: { fromNow: 0 } },
   ];
   if (owner !== null) out.push({ index: indexes.held(owner), id: taskId, score: null });
