@@ -9,7 +9,7 @@ export interface TaskEnvelope {
   readonly name: string;
   /** Of the hand-over: another one for each, so `taskId` and `fence` name a job that is not to be made twice. */
   readonly fence: number;
-  /** `new`: submitted, and never run; `recovery`: taken back from an owner that is gone. */
+  /** `new`: submitted; `recovery`: taken back, from an owner that is gone or from a queue that has lost it. */
   readonly kind: 'new' | 'recovery';
 }
 
@@ -32,15 +32,17 @@ export interface QueueCounts {
 /** The way into a queue. */
 export interface Dispatcher {
   /**
-   * Makes a job of the envelope; `plan` is null for a new task. Resolves once the queue has it. What it throws becomes an
-   * `alert` of kind `dispatch_failed`, and the task is taken up again when its hand-over is over.
+   * Makes a job of the envelope; `plan` is null for a new task, and else what is to be done as it looks now: whoever takes
+   * the job decides afresh. Resolves once the queue has it, not when the task has run. When it throws, or takes longer than
+   * half a lease, an `alert` of kind `dispatch_failed` tells of it, and the task is handed over again after `handOverMs`.
    */
   dispatch(envelope: TaskEnvelope, plan: Plan | null): unknown;
   /**
    * Asked before an orphan is handed over: with `waiting` its job is still to come, and nothing is done for the time of a
-   * hand-over; `active` holds only one back whose owner may still live.
+   * hand-over; `active` holds only one back whose owner may still live. `gone`, an error, or no answer within 5 s hold
+   * nothing back.
    */
   isActive?(task: DispatchedTask): QueueState | Promise<QueueState>;
-  /** For health reports. */
+  /** For health reports, as the check `queue`. When it throws, or takes longer than 5 s, that is down. */
   describe?(): QueueCounts | Promise<QueueCounts>;
 }

@@ -1,5 +1,6 @@
 /** What operators see of a namespace: health, metrics, history, clean-up. Figures have the names that HTTP answers give them. */
 import type { DocumentStatus } from './document-recovery.js';
+import type { QueueCounts } from './dispatch.js';
 import type { RecoveryEvent } from './events.js';
 import type { OrphanCause, RecoveryAction, TaskStatus } from './task.js';
 
@@ -61,6 +62,8 @@ export interface CheckResult {
   /** Code of what it failed with; null when it is up. */
   readonly error: string | null;
   readonly durationMs: number;
+  /** A queue's jobs, as its `describe` gives them. */
+  readonly counts?: QueueCounts | undefined;
 }
 
 /** How recovery is. Figures of the whole namespace, whatever process asks; null when the storage can't be read. */
@@ -88,7 +91,7 @@ export interface HealthReport {
   readonly recovery_success_rate_24h: number | null;
   /** When recovery ran last, anywhere, in ms since 1970; null when it never has. */
   readonly last_recovery_run: number | null;
-  /** The storage and the user's own checks, by name. */
+  /** The storage, the user's own checks and queues (`queue`, that of a task `queue:<name>`), by name. */
   readonly checks: Readonly<Record<string, CheckResult>>;
   /** ms since 1970, by the storage's clock; by this process's when the storage is away. */
   readonly timestamp: number;

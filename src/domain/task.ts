@@ -102,7 +102,10 @@ export interface TaskRecord {
   readonly owner: string | null;
   /** Until when the lease runs, in ms since 1970 by the storage's clock; null when nobody holds it. */
   readonly leaseUntilMs: number | null;
-  /** When it may be taken out of the recovery queue at the earliest; null when it does not wait there. */
+  /**
+   * When it may be taken out of the recovery queue at the earliest; of a pending task, until when somebody is to begin it.
+   * Null in all other states.
+   */
   readonly dueAtMs: number | null;
   readonly progressPercent: number;
   readonly step: string | null;

@@ -1,6 +1,7 @@
 /** How recovery is: figures, the user's own checks, the storage's settings; and who is told when a threshold is crossed. */
 import { isRecoveryError, kindOf } from '../errors.js';
 import { checkOptions } from '../domain/check-options.js';
+import type { Dispatcher, QueueCounts } from '../domain/dispatch.js';
 import type {
   CheckResult,
   HealthOptions,
@@ -16,6 +17,7 @@ import type { StorageReport } from '../storage/storage.js';
 import type { DocumentRecoveryManager } from './document-manager.js';
 import type { Engine } from './engine.js';
 import { runCheck } from './health-check.js';
+import { countsOf } from './queue-counts.js';
 
 const CHECKS = { thresholds: areThresholds };
 
@@ -70,9 +72,10 @@ export class Health {
         (error: unknown) => ({ figures: null, nowMs: null, error: kindOf(error) }),
       ),
       this.#inspect(),
-      Promise.all(
-        [...settings.checks].map(async ([name, check]) => [name, await this.#check(name, check)] as const),
-      ),
+      Promise.all([
+        ...this.#queues().map(async ([name, queue]) => [name, await this.#describe(queue)] as const),
+        ...[...settings.checks].map(async ([name, check]) => [name, await this.#check(name, check)] as const),
+      ]),
     ]);
     if (this.#engine.closing !== null)
       reasons.push(unhealthy('worker_stopped', `this worker is shut down (${this.#engine.closing.code}).`));
@@ -172,6 +175,25 @@ export class Health {
 
   #check(name: string, check: () => unknown): Promise<CheckResult> {
     return this.#timed(() => runCheck(this.#engine, name, check));
+  }
+
+  /** The queues that can be asked. A check of the user's own takes the place of one with its name. */
+  #queues(): [string, Dispatcher][] {
+    const { settings, handlers } = this.#engine;
+    const named: [string, Dispatcher | null][] = [['queue', settings.dispatch]];
+    for (const { name, dispatch } of handlers.values())
+      if (!named.some(([, known]) => known === dispatch)) named.push([`queue:${name}`, dispatch]);
+    return named.flatMap(([name, queue]) =>
+      queue?.describe === undefined || settings.checks.has(name) ? [] : [[name, queue]],
+    );
+  }
+
+  async #describe(queue: Dispatcher): Promise<CheckResult> {
+    let counts: QueueCounts | null = null;
+    const result = await this.#timed(async () => {
+      counts = await countsOf(this.#engine, queue);
+    });
+    return counts === null ? result : { ...result, counts };
   }
 
   async #timed(work: () => Promise<unknown>): Promise<CheckResult> {

@@ -110,9 +110,16 @@ export interface RecoveryOptions {
   readonly logger?: Logger | undefined;
   /** Watch attempts, steps, checkpoints, takeovers and passes, for spans and histograms: the first ones are the outermost. */
   readonly hooks?: RecoveryHooks | readonly RecoveryHooks[] | undefined;
-  /** The queue through which all tasks are recovered, and started with `submit`. A task may have one of its own. */
+  /**
+   * The queue through which all tasks are recovered, and started with `submit`. A task may have one of its own. Orphans are
+   * handed to it instead of being run by the process that finds them. Not so what is waited for in a living process: calls,
+   * the next try after an error (`maxAttempts`), unless that process dies first, and retries of failed documents.
+   */
   readonly dispatch?: Dispatcher | undefined;
-  /** How long a task may wait in the queue before it counts as lost there, in ms. Default 5 min. */
+  /**
+   * How long a task may wait in the queue before it counts as lost there and is handed over anew, in ms: longer than jobs
+   * wait, unless the queue's `isActive` tells of those. Default 5 min.
+   */
   readonly handOverMs?: number | undefined;
   /** For tests only: where time comes from. */
   readonly clock?: Clock | undefined;

@@ -180,7 +180,7 @@ export class OrphanFinder {
             ids,
             null,
             name,
-            (head) => ((head.handOverUntilMs ?? Infinity) <= page.nowMs ? lostInQueue(head) : null),
+            (head) => ((head.task.dueAtMs ?? Infinity) <= page.nowMs ? lostInQueue(head) : null),
             'pending',
           );
           yield found.map((each) => (each.kind === 'orphan' ? { ...each, ownerSuspects: 0 } : each));

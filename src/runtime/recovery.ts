@@ -53,9 +53,14 @@ export interface Recovery extends AsyncDisposable {
   readonly recover: (filter?: RecoverFilter) => Promise<RecoveryRun>;
   /**
    * The worker's side of a `dispatch`: begins, takes up or joins the task of an envelope and resolves with its result; with
-   * the kept one where it is completed. A job that is delivered several times comes to one run.
-   * @throws `INVALID_VALUE` for another thing than an envelope; `TASK_NOT_FOUND` when it was removed meanwhile; `NO_HANDLER`,
+   * the kept one where it is completed. Any job of a task does, whatever has become of others: several, and one that is
+   * delivered several times, come to one run. A task that has failed is tried once more, as by a call: how often is up to
+   * the queue's own attempts. `TASK_RUNNING_ELSEWHERE` is retryable; with `ifRunning: 'join'` the job waits instead.
+   * @throws `INVALID_VALUE` for another thing than an envelope; `INVALID_ID`; `TASK_NOT_FOUND` when it was removed meanwhile;
+   *   `NO_HANDLER` when its function is not registered here; `INPUT_MISMATCH` when the id is that of another name's task;
    *   `TASK_RUNNING_ELSEWHERE`, `TASK_CANCELLED`, `TASK_DEAD_LETTER`, and what a call of the task rejects with
+   * @example
+   * new Worker('tasks', (job) => recovery.runTask(job.data), { connection });
    */
   readonly runTask: (envelope: unknown) => Promise<unknown>;
   readonly tasks: TaskRegistry;

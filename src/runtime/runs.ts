@@ -28,6 +28,7 @@ import { Slots } from './slots.js';
 import { isCorruption } from '../state/store.js';
 import { examine, inputTextOf, planFor } from './snapshot.js';
 import type { Starter } from './starter.js';
+import { heldBack } from './submitter.js';
 import { Sweeper } from './sweeper.js';
 
 /** Options of `runStartupRecovery`. */
@@ -67,6 +68,8 @@ export interface PlannedRecovery {
   readonly evidence: Plan['evidence'];
   /** The strategy that decided. */
   readonly strategy: string;
+  /** Whether it would be handed to the queue (`dispatch`), and run by whoever takes its job. */
+  readonly dispatched: boolean;
 }
 
 const STARTUP_CHECKS = {
@@ -207,7 +210,11 @@ export class Runs {
       const { crashes } = orphaningOf(this.#engine, handler, head, cause, ownerSuspects);
       const { snapshot } = await examine(this.#engine, handler, head, cause, crashes);
       const { action, reason, evidence, strategy } = planFor(this.#engine, handler, snapshot);
-      return { taskId, name, decision: action, reason, evidence: { ...evidence, cause }, strategy };
+      const planned = { taskId, name, evidence: { ...evidence, cause }, strategy };
+      const queue = action === 'skip' || action === 'dead_letter' ? null : handler.dispatch;
+      const held = queue === null ? null : await heldBack(this.#engine, queue, head, cause);
+      if (held !== null) return { ...planned, decision: 'skip', reason: held, dispatched: false };
+      return { ...planned, decision: action, reason, dispatched: queue !== null };
     } catch (error) {
       if (isRecoveryError(error, 'CODEC_FAILED') || isCorruption(error))
         return unreadable(taskId, name, error);
@@ -285,7 +292,7 @@ function isAway(error: unknown): error is RecoveryError {
 }
 
 function leftAlone({ taskId, name, reason }: Unhandled): PlannedRecovery {
-  return { taskId, name, decision: 'skip', reason, evidence: {}, strategy: 'none' };
+  return { taskId, name, decision: 'skip', reason, evidence: {}, strategy: 'none', dispatched: false };
 }
 
 function unreadable(taskId: string, name: string, error: RecoveryError): PlannedRecovery {

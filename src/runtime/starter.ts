@@ -23,7 +23,7 @@ import type { Slots } from './slots.js';
 import { assertSameInput, assertSameName } from './same-task.js';
 import { inputTextOf } from './snapshot.js';
 import { watched } from './watching.js';
-import { beginSubmitted, isSubmitted, submit } from './submitter.js';
+import { beginSubmitted, isSubmitted, queueOf, submit } from './submitter.js';
 import { failedElsewhere, gaveUpError, notFound, runningError, unstorableError } from './task-errors.js';
 
 interface Call {
@@ -90,10 +90,11 @@ export class Starter {
   /** Resolves once the task is durable and on its way into the queue; one that is there already is left alone. */
   async submit(handler: Handler, taskId: string, input: CallInput): Promise<void> {
     assertOpen(this.#engine);
+    const queue = queueOf(handler);
     const call = this.#callOf(handler, taskId, input);
     await this.#engine.worker.ensureName(handler.name, handler.retentionMs);
     for (let tries = 0; tries < TRIES; tries += 1) {
-      if (await submit(this.#engine, handler, this.#newTask(call))) return;
+      if (await submit(this.#engine, queue, this.#newTask(call))) return;
       const { store } = this.#engine;
       const { records } = await store.read(store.partitionOf(taskId), [keys.head(taskId)]);
       const head = records[0] ? decodeHead(taskId, records[0]) : null;
@@ -170,7 +171,7 @@ export class Starter {
       version,
       storedInput: payloads.seal(inputText ?? '[]', taskId, 'input'),
       userContext: userText === null ? null : payloads.seal(userText, taskId, 'user context'),
-      group: group === null ? null : checkId(`The group of "${name}"`, group(args)),
+      group: group === null ? null : checkedGroup(name, group(args)),
     };
   }
 
@@ -236,7 +237,7 @@ export class Starter {
       return { result: quiet(keptResult(this.#engine, head, unstorable)) };
     }
     // It waits for its next try, after an error in other hands.
-    if (retrying && (head.task.dueAtMs ?? 0) > nowMs) return 'running';
+    if (retrying && status === 'orphaned' && (head.task.dueAtMs ?? 0) > nowMs) return 'running';
     if (isSubmitted(head)) {
       assertOpen(this.#engine);
       return (await beginSubmitted(this.#engine, handler, head)) ?? 'again';
@@ -265,6 +266,13 @@ function quiet(promise: Promise<unknown>): Promise<unknown> {
   promise.catch(() => {});
   return promise;
 }
+/** @throws `INVALID_ID` */
+function checkedGroup(name: string, group: unknown): string {
+  // An async one by mistake, which is refused: what it rejects with must not end the process.
+  if (typeof group !== 'string') Promise.resolve(group).catch(() => {});
+  return checkId(`The group of "${name}"`, group);
+}
+
 /** Arguments left out at the end are no arguments. */
 function trimmed(args: readonly unknown[]): readonly unknown[] {
   let { length } = args;

@@ -3,11 +3,12 @@ import { kindOf, RecoveryError } from '../errors.js';
 import type { Dispatcher, TaskEnvelope } from '../domain/dispatch.js';
 import { log } from '../log.js';
 import type { OrphanCause, Plan } from '../domain/task.js';
+import { decodeControl } from '../state/control.js';
 import { beginBatch, handOverBatch, holdBackBatch, submitBatch } from '../state/hand-over.js';
 import type { Head } from '../state/head.js';
-import { priorityBase } from '../state/keys.js';
+import { keys, priorityBase } from '../state/keys.js';
 import type { NewTask } from '../state/transitions.js';
-import { applied, stampFor } from './commits.js';
+import { applied, endUnowned, stampFor } from './commits.js';
 import { within } from './deferred.js';
 import type { Engine, Handler } from './engine.js';
 import { admissionMs, assertOpen, notAfter } from './engine.js';
@@ -15,26 +16,31 @@ import { parsed } from './execution.js';
 import { firstAttempt } from './first-attempt.js';
 import type { FirstStart } from './retries.js';
 import { argumentsOf, inputTextOf } from './snapshot.js';
+import { cancelledError } from './task-errors.js';
 import { watched } from './watching.js';
 
 /** How long the queue may take to say what it does with a job, in ms. */
 const ASK_MS = 5_000;
 
+/** @throws `INVALID_OPTION` */
+export function queueOf({ name, dispatch }: Handler): Dispatcher {
+  if (dispatch !== null) return dispatch;
+  throw new RecoveryError(
+    'INVALID_OPTION',
+    `submit of "${name}" needs a queue: give createRecovery, or the task, a \`dispatch\`.`,
+  );
+}
+
 /** Makes a task that waits for somebody to begin it. False: there is one of that id already. */
-export async function submit(engine: Engine, handler: Handler, task: NewTask): Promise<boolean> {
+export async function submit(engine: Engine, dispatcher: Dispatcher, task: NewTask): Promise<boolean> {
   const { store, settings, fences } = engine;
   const { taskId, name } = task;
-  const dispatcher = handler.dispatch;
-  if (dispatcher === null) {
-    throw new RecoveryError(
-      'INVALID_OPTION',
-      `submit of "${name}" needs a queue: give createRecovery, or the task, a \`dispatch\`.`,
-    );
-  }
   const partition = store.partitionOf(taskId);
   const fence = Math.max(store.estimatedNowMs(partition), fences.highest(taskId) + 1);
   const batch = submitBatch(task, fence, settings.handOverMs, stampFor(engine, taskId));
   if (!(await applied(engine, partition, batch))) return false;
+  // Made anew within the same ms, its job must not pass for this one.
+  fences.remember(taskId, fence);
   await hand(engine, dispatcher, { rekindle: 1, taskId, name, fence, kind: 'new' }, null);
   return true;
 }
@@ -72,6 +78,7 @@ export async function handOver(
   const { handOverMs } = settings;
   const batch = handOverBatch(head, { plan, cause }, { fence, handOverMs }, stamp);
   if (!(await applied(engine, partition, batch))) return null;
+  fences.remember(taskId, fence);
   const envelope: TaskEnvelope = { rekindle: 1, taskId, name, fence, kind: 'recovery' };
   return { kind: 'dispatched', plan, hand: () => hand(engine, dispatcher, envelope, plan) };
 }
@@ -119,6 +126,17 @@ async function hand(
   }
 }
 
+/** Somebody wanted it cancelled, and did not get to its end. Whoever looks at it next does. */
+async function cancelledBefore(engine: Engine, head: Head): Promise<boolean> {
+  const { store } = engine;
+  const { taskId, crashes } = head.task;
+  const { records } = await store.read(store.partitionOf(taskId), [keys.control(taskId)]);
+  const { cancel } = decodeControl(records[0]);
+  if (cancel === null) return false;
+  await endUnowned(engine, head, 'cancelled', crashes, cancelledError(taskId, cancel).message);
+  return true;
+}
+
 /** Whether it was submitted and has been on its way ever since: what was taken back once is recovered instead. */
 export function isSubmitted({ task }: Head): boolean {
   return task.status === 'pending' && task.attempt === 0 && task.orphanCause === null;
@@ -133,6 +151,7 @@ export async function beginSubmitted(
   const { store, random, settings, worker, clock, fences } = engine;
   const { taskId } = head.task;
   const { payloads } = store;
+  if (await cancelledBefore(engine, head)) return null;
   const inputText = await inputTextOf(engine, head);
   const stored = argumentsOf(head, inputText);
   const userText = head.userContext === null ? null : payloads.open(head.userContext, taskId, 'user context');

@@ -54,7 +54,8 @@ export interface WrappedTask<A extends unknown[], R> {
   readonly start: (...args: A) => Promise<StartedTask<R>>;
   /**
    * Makes the task and puts it into the queue (`dispatch`), without running it here; a task that is lost in the queue is
-   * found and recovered. Resolves once it is durable; one that is there already is left alone.
+   * found and recovered. Resolves once it is durable and the queue was asked; one that is there already is left alone,
+   * whatever its state: a task that has failed is tried again by a call, or with `tasks.requeue`.
    * @throws `INVALID_OPTION` without a queue; `INVALID_ID`, `NOT_JSON`, `PAYLOAD_TOO_LARGE`, `INPUT_MISMATCH`, `STORAGE_UNAVAILABLE`
    */
   readonly submit: (...args: A) => Promise<{ readonly taskId: string }>;

@@ -30,6 +30,7 @@ const check: z.ZodType<CheckResult, CheckResult> = schemaOf<CheckResult>()(
     status: z.enum(['up', 'down']),
     error: z.string().nullable(),
     durationMs: z.number().min(0),
+    counts: z.object({ waiting: count, active: count, failed: count }).readonly().optional(),
   }),
   true,
 );

@@ -52,8 +52,6 @@ export interface Head {
   readonly failed: KnownFailure | null;
   /** How long it has run under live leases, in ms; kept only for tasks with a maximum. */
   readonly ranMs: number;
-  /** Until when somebody is to begin it, in ms since 1970 by the storage's clock; null when it is not pending. */
-  readonly handOverUntilMs: number | null;
   /** What several tasks of one job have in common. */
   readonly group: string | null;
   /** How many of its records are removed, by somebody who takes all of it away; null: nobody does. */
@@ -203,6 +201,11 @@ function keptPieces(record: StoredRecord, reader: Reader): KeptPieces {
   return { origin: reader.number('origin') ?? reader.number('createdAt') ?? 0, steps, maps };
 }
 
+function dueAt(reader: Reader, status: TaskStatus): number | null {
+  if (status === 'pending') return reader.number(HAND_OVER_FIELD) ?? 0;
+  return status === 'orphaned' ? reader.number('dueAt') : null;
+}
+
 function decodeTask(taskId: string, reader: Reader, token: string, pieces: KeptPieces): TaskRecord {
   const crashed = reader.json('crashes');
   const crashes = Array.isArray(crashed) ? crashed.flatMap(crashOf) : [];
@@ -220,7 +223,7 @@ function decodeTask(taskId: string, reader: Reader, token: string, pieces: KeptP
     errorCount: reader.number('errors') ?? 0,
     fence: reader.required(TOKEN_FIELD, fenceOf(token)),
     owner: reader.text('owner'),
-    dueAtMs: status === 'orphaned' ? reader.number('dueAt') : null,
+    dueAtMs: dueAt(reader, status),
     leaseUntilMs: status === 'processing' ? reader.required('leaseUntil', reader.number('leaseUntil')) : null,
     progressPercent: reader.number('progress') ?? 0,
     step: reader.text('step'),
@@ -264,7 +267,6 @@ export function decodeHead(taskId: string, record: StoredRecord): Head {
     claimedAtMs: reader.number('claimedAt') ?? task.createdAtMs,
     failed: knownFailure(reader, task),
     ranMs: reader.number('ranMs') ?? 0,
-    handOverUntilMs: task.status === 'pending' ? (reader.number(HAND_OVER_FIELD) ?? 0) : null,
     group: reader.text(GROUP_FIELD),
     purged: reader.number(PURGING_FIELD),
     leaseEndMs: reader.number('leaseUntil'),

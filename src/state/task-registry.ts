@@ -17,7 +17,7 @@ import { historyOf } from './task-history.js';
 export interface ListOptions {
   readonly name?: string;
   readonly status?: TaskStatus;
-  /** Only tasks of this `group`, the earliest made first; not together with `name` and `status`. */
+  /** Only tasks of this `group`, in a partition the earliest made first; not together with `name` and `status`. */
   readonly group?: string;
   /** `next` of the page before. */
   readonly after?: string;
@@ -158,7 +158,7 @@ export class TaskRegistry {
    * @throws as `list` does
    * @example for (const { taskId, crashes } of (await recovery.tasks.deadLetters()).tasks) console.log(taskId, crashes);
    */
-  readonly deadLetters = (options: Omit<ListOptions, 'status'> = {}): Promise<TaskPage> =>
+  readonly deadLetters = (options: Omit<ListOptions, 'status' | 'group'> = {}): Promise<TaskPage> =>
     this.list({ ...options, status: 'dead_letter' });
 
   /**

@@ -222,6 +222,7 @@ export const documents: Documents = {
         reason: text,
         evidence: z.record(text, z.json()),
         strategy: text,
+        dispatched: z.boolean(),
       }),
     ),
   }),

@@ -142,7 +142,7 @@ async function stuckFinding(recovery: Recovery, count: number): Promise<Finding>
 
 /** Since when it could have been taken up; null when it can't be yet. */
 function dueSince({ status, dueAtMs, leaseUntilMs }: TaskRecord): number | null {
-  if (status === 'orphaned') return dueAtMs;
+  if (status === 'orphaned' || status === 'pending') return dueAtMs;
   return status === 'processing' ? leaseUntilMs : null;
 }
 
@@ -150,7 +150,7 @@ async function unclaimedFinding({ tasks }: Recovery, nowMs: number): Promise<Fin
   const waiting: string[] = [];
   for (const name of await tasks.names()) {
     const pages = await Promise.all(
-      (['orphaned', 'processing'] as const).map((status) => tasks.list({ name, status, limit: 100 })),
+      (['orphaned', 'pending', 'processing'] as const).map((status) => tasks.list({ name, status, limit: 100 })),
     );
     const times = pages.flatMap((page) => page.tasks.flatMap((task) => dueSince(task) ?? []));
     const oldestMs = Math.min(...times);

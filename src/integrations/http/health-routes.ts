@@ -1,4 +1,5 @@
 /** What anybody may ask: load balancers, dashboards, a Prometheus. No messages of errors, no ids of tasks. */
+import type { QueueCounts } from '../../domain/dispatch.js';
 import type { HealthReport, RecoveryMetrics } from '../../domain/operations.js';
 import { kindOf } from '../../errors.js';
 import { log } from '../../log.js';
@@ -73,10 +74,17 @@ function checksOf(report: HealthReport, figures: RecoveryMetrics | null): Checks
   for (const [name, { status }] of Object.entries(report.checks)) states.set(name, status);
   return Object.fromEntries(
     [...states].map(([name, status]) => {
-      const counts = Object.hasOwn(counted, name) ? counted[name] : undefined;
+      const own = Object.hasOwn(counted, name) ? counted[name] : undefined;
+      const jobs = Object.hasOwn(report.checks, name) ? report.checks[name]?.counts : undefined;
+      const counts = jobs === undefined ? own : { ...own, ...jobsOf(jobs) };
       return [name, { status, ...(counts === undefined ? {} : { counts }) }];
     }),
   );
+}
+
+/** Jobs of the user's queue, beside the figures of the recovery queue. */
+function jobsOf({ waiting, active, failed }: QueueCounts): Record<string, number> {
+  return { jobs_waiting: waiting, jobs_active: active, jobs_failed: failed };
 }
 
 function documentCounts({ documents }: RecoveryMetrics): Record<string, number> {

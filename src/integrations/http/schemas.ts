@@ -130,6 +130,7 @@ const plan: Schema<ShownPlan> = schemaOf<ShownPlan>()(
     decision: z.enum(['resume', 'restart', 'validate', 'complete', 'fail', 'dead_letter', 'skip']),
     reason: z.string(),
     strategy: z.string(),
+    dispatched: z.boolean(),
     evidence: z.unknown().optional(),
   }),
   true,

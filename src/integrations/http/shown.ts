@@ -148,12 +148,12 @@ const BUILT_IN = new Set([
 ]);
 
 export function shownPlan(showing: Showing, planned: PlannedRecovery): ShownPlan {
-  const { taskId, name, decision, strategy } = planned;
+  const { taskId, name, decision, strategy, dispatched } = planned;
   // What can't be read is told with the message of the error it was met with.
   const unreadable = strategy === 'none' ? /^[A-Z_]+(?=: )/.exec(planned.reason)?.[0] : undefined;
   const reason = showing.showErrors ? withoutPasswords(planned.reason) : (unreadable ?? planned.reason);
   const evidence = BUILT_IN.has(strategy) ? planned.evidence : payload(showing, planned.evidence);
-  return { taskId, name, decision, reason, strategy, evidence };
+  return { taskId, name, decision, reason, strategy, dispatched, evidence };
 }
 
 export function shownAttempt(attempt: TaskAttempt): TaskAttempt {
@@ -162,7 +162,7 @@ export function shownAttempt(attempt: TaskAttempt): TaskAttempt {
 }
 
 /** Events that say why a decision was made. The reason of others is the message of an error. */
-const DECISIONS = new Set<string>(['recovery_started', 'processing_resumed']);
+const DECISIONS = new Set<string>(['task_dispatched', 'recovery_started', 'processing_resumed']);
 
 export function shownEvent(showing: Showing, told: RecoveryEvent): RecoveryEvent {
   const { event, task_id, name, timestamp, recovery, seq, cursor } = told;
