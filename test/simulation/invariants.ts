@@ -25,6 +25,7 @@ export function headsOf(partitions: Iterable<MemoryPartition>): Head[] {
 
 function scoreOf({ task }: Head): number | null {
   if (task.status === 'processing') return task.leaseUntilMs;
+  if (task.status === 'pending') return task.dueAtMs;
   if (task.status === 'orphaned') return priorityBase(task.priority) + (task.dueAtMs ?? Number.NaN);
   return task.endedAtMs;
 }
@@ -35,6 +36,7 @@ function expectedEntries(heads: readonly Head[]): Map<string, number | null> {
     const { taskId, name, status, owner, stuckSinceMs } = head.task;
     expected.set(`${indexes.inState(status, name)} ${taskId}`, scoreOf(head));
     if (status === 'processing') expected.set(`${indexes.held(owner ?? '')} ${taskId}`, scoreOf(head));
+    if (head.group !== null) expected.set(`${indexes.group(head.group)} ${taskId}`, head.task.createdAtMs);
     if (stuckSinceMs !== null) expected.set(`${indexes.stuck(name)} ${taskId}`, stuckSinceMs);
   }
   return expected;
@@ -80,7 +82,7 @@ interface Last {
 const NOTHING: Last = { seq: 0, attempt: 0, ended: false, completed: false };
 
 /** I8: a task's events are numbered without a gap, attempts never go back, and one terminal event ends each life. */
-export function eventViolations(partitions: Iterable<MemoryPartition>): string[] {
+function eventViolations(partitions: Iterable<MemoryPartition>): string[] {
   const violations: string[] = [];
   for (const partition of partitions) {
     const last = new Map<string, Last>();
@@ -114,9 +116,9 @@ export function eventViolations(partitions: Iterable<MemoryPartition>): string[]
 function counterViolations(partitions: Iterable<MemoryPartition>): string[] {
   const violations: string[] = [];
   for (const partition of partitions) {
-    const { attempts, succeeded, failed, failures } = recoveriesOf([partition]);
+    const counts = recoveriesOf([partition]);
     const counted = partition.records.get(keys.recoveryTotals);
-    for (const [name, count] of Object.entries({ attempts, succeeded, failed, failures })) {
+    for (const [name, count] of Object.entries(counts)) {
       const found = Number(counted?.get(name) ?? 0);
       if (found !== count) violations.push(`I19 ${name} are counted ${found} times, the log has ${count}`);
     }

@@ -140,6 +140,7 @@ export function registerTasks(recovery: Recovery, host: JobHost, withPieces: boo
     slow: recovery.withRecovery((ctx, id: string) => work(host, ctx, id, 260), {
       ...common,
       name: 'slow',
+      group: (id) => id.slice(-1),
       checkpointFrequency: 25,
     }),
     poison: recovery.withRecovery((ctx, id: string) => poison(host, ctx, id), {

@@ -1,4 +1,5 @@
 /** One incarnation of a worker: a Recovery of its own, with its own view of time and its own connection. */
+import type { Dispatcher, TaskEnvelope } from '../../src/domain/dispatch.js';
 import { isRecoveryError } from '../../src/errors.js';
 import { sleep } from '../../src/clock.js';
 import { recoveryOf } from '../../src/runtime/create-recovery.js';
@@ -27,6 +28,8 @@ export interface Surroundings {
   readonly poisonMs: number;
   /** The chance that the library has. */
   readonly jitter: () => number;
+  /** What tasks go through; null: nothing. */
+  readonly queue: Dispatcher | null;
   /** Whether there are jobs of the kind `pieces`. */
   readonly pieces: boolean;
   crashed(process: SimProcess, restartInMs: number): void;
@@ -80,6 +83,7 @@ export class SimProcess implements Peer {
           sweepIntervalMs: 2 * LEASE_MS,
           maxCrashes: 50,
           optionalEvents: ['checkpoint_created'],
+          ...(around.queue === null ? {} : { dispatch: around.queue, handOverMs: 3 * LEASE_MS }),
           ...options,
         },
         table,
@@ -130,10 +134,21 @@ export class SimProcess implements Peer {
     await this.#untilDone(() => this.recovery.runStartupRecovery({ timeoutMs: 5_000 }));
     const get = async (job: Job): Promise<void> => {
       if (job.afterMs !== undefined) await sleep(this.clock, job.afterMs);
-      if (waits) await this.#untilDone(() => this.#ended(job.id));
+      if (this.#around.queue !== null) await this.#untilDone(() => this.#tasks[job.kind]?.submit(job.id));
+      if (waits || this.#around.queue !== null) await this.#untilDone(() => this.#ended(job.id));
       await this.#untilDone(() => this.#call(job));
     };
     await Promise.all(jobs.map(get));
+  }
+
+  /** A job of the queue. What becomes of it is nobody's business but recovery's. */
+  deliver(envelope: TaskEnvelope): void {
+    this.#around.wire.log(`${this.label} got a job of ${envelope.taskId}, ${envelope.fence}`);
+    this.clock.enter('reply', () => {
+      this.recovery.runTask(envelope).catch((error: unknown) => {
+        this.#around.wire.log(`${this.label} job of ${envelope.taskId} failed: ${String(error)}`);
+      });
+    });
   }
 
   /** An operator's command at this process. */
@@ -188,7 +203,7 @@ export class SimProcess implements Peer {
     }
   }
 
-  async #untilDone(step: () => Promise<unknown>): Promise<void> {
+  async #untilDone(step: () => Promise<unknown> | undefined): Promise<void> {
     while (this.closing === null) {
       try {
         await step();

@@ -3,6 +3,7 @@ import type { RecoveryOptions } from '../../src/runtime/options.js';
 import type { MemoryPartition } from '../../src/storage/memory.js';
 import type { Batch, CommitReply } from '../../src/storage/storage.js';
 import type { Job } from './jobs.js';
+import type { QueueTroubles } from './sim-queue.js';
 import type { Fault } from './sim-storage.js';
 import type { World } from './world.js';
 
@@ -39,6 +40,8 @@ export interface Scenario {
   readonly mostCharged?: number;
   /** Tasks that were cancelled are requeued when all have ended, and must be completed then. */
   readonly requeues?: boolean;
+  /** Tasks are submitted, started and recovered through a queue, with these troubles. */
+  readonly queue?: QueueTroubles;
   /** What else happens, at given times. */
   readonly script?: readonly { readonly atMs: number; readonly run: (world: World) => void }[];
 }

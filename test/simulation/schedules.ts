@@ -1,6 +1,7 @@
 /** Random schedules: what fast-check draws, and the scenario that it stands for. */
 import * as fc from 'fast-check';
 import type { Job, JobKind } from './jobs.js';
+import type { QueueTroubles } from './sim-queue.js';
 import { FAULT_KINDS } from './sim-storage.js';
 import type { Fault, FaultKind } from './sim-storage.js';
 import { simulate } from './world.js';
@@ -26,6 +27,9 @@ const TIMES: Readonly<Record<FaultKind, readonly number[]>> = {
 
 const LATEST_CALL = 140;
 
+/** Longer than a hand-over, a lease and most of what goes wrong. */
+const BAD_QUEUE: QueueTroubles = { loses: 0.3, doubles: 0.3, throws: 0.2, lies: 0.3, latestMs: 3_000 };
+
 function faultsOf(workers: number, kinds: readonly FaultKind[]): fc.Arbitrary<Fault[]> {
   const fault = fc.constantFrom(...kinds).chain((kind) =>
     fc.record({
@@ -48,6 +52,8 @@ function jobsOf(workers: number, kinds: readonly JobKind[]): fc.Arbitrary<Job[]>
 export interface ScheduleOptions {
   readonly kinds?: readonly FaultKind[];
   readonly jobs?: readonly JobKind[];
+  /** Through a queue that does anything. */
+  readonly queue?: boolean;
 }
 
 /** Schedules of two or three workers, their tasks and what goes wrong. */
@@ -68,6 +74,7 @@ export function schedules(options: ScheduleOptions = {}): fc.Arbitrary<Scenario>
       })
       .map(({ shutdowns, ...drawn }) => ({
         ...drawn,
+        ...(options.queue === true ? { queue: BAD_QUEUE } : {}),
         workers,
         // A jump of its clock makes the storage end leases that their holders count on.
         singleOwner: drawn.faults.every(({ kind, ms }) => kind !== 'clock-jump' || ms < 0),

@@ -12,6 +12,7 @@ import { LEASE_MS, pidOf, SimProcess } from './process.js';
 import { scriptEndMs } from './scenario.js';
 import type { Outcome, Scenario } from './scenario.js';
 import type { Fault, Outage, Wire } from './sim-storage.js';
+import { SimQueue } from './sim-queue.js';
 import { EPOCH_MS, seededFractions, VirtualTime } from '../../src/testing/virtual-clock.js';
 import { Witness } from './witness.js';
 
@@ -34,6 +35,7 @@ export class World {
   readonly processes: (SimProcess | null)[];
   readonly #scenario: Scenario;
   readonly #wire: Wire;
+  readonly #queue: SimQueue | null;
   readonly #inner: ReturnType<typeof storageOver>;
   readonly #alive = new Set<number>();
   readonly #incarnations: number[];
@@ -83,6 +85,8 @@ export class World {
         if (restartInMs !== null) peer.crash(restartInMs);
       },
     };
+    const { queue } = scenario;
+    this.#queue = queue === undefined ? null : new SimQueue(this.#wire, queue, () => this.processes);
   }
 
   /** Runs until all is done and quiet, and returns what was seen. */
@@ -133,6 +137,7 @@ export class World {
       inner: this.#inner,
       witness: this.witness,
       table: this.#table(),
+      queue: this.#queue?.dispatcher ?? null,
       pieces: this.#scenario.jobs.some(({ kind }) => kind === 'pieces'),
       poisonMs: this.#scenario.poisonMs ?? POISON_MS,
       jitter: this.#scenario.noJitter === true ? (): number => 0.5 : this.#wire.fraction,
