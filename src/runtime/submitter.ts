@@ -76,7 +76,7 @@ async function holdsBack(
   if (dispatcher.isActive === undefined) return false;
   try {
     const late = (): Error => new RecoveryError('CHECK_FAILED', `no answer within ${ASK_MS} ms`);
-    const asked = Promise.resolve(dispatcher.isActive({ taskId, name }));
+    const asked = Promise.resolve(dispatcher.isActive({ taskId, name, fence: head.handOverFence }));
     const state = await within(engine.clock, ASK_MS, asked, late);
     return state === 'waiting' || (state === 'active' && !CERTAIN.has(cause));
   } catch (error) {

@@ -54,6 +54,8 @@ export interface Head {
   readonly ranMs: number;
   /** Until when somebody is to begin it, in ms since 1970 by the storage's clock; null when it is not pending. */
   readonly handOverUntilMs: number | null;
+  /** The fence that it was given to a queue under last; null when it never was. */
+  readonly handOverFence: number | null;
   /** What several tasks of one job have in common. */
   readonly group: string | null;
   /** How many of its records are removed, by somebody who takes all of it away; null: nobody does. */
@@ -70,6 +72,7 @@ export const FIRST_VERSION = '1';
 /** Texts up to this many characters live in the head itself: a key less to write and to read. */
 export const INLINE_CHARACTERS = 1_024;
 export const HAND_OVER_FIELD = 'handOverUntil';
+export const HAND_OVER_FENCE_FIELD = 'handOverFence';
 export const GROUP_FIELD = 'group';
 /** Set on a task that is being removed. */
 export const PURGING_FIELD = 'purging';
@@ -265,6 +268,7 @@ export function decodeHead(taskId: string, record: StoredRecord): Head {
     failed: knownFailure(reader, task),
     ranMs: reader.number('ranMs') ?? 0,
     handOverUntilMs: task.status === 'pending' ? (reader.number(HAND_OVER_FIELD) ?? 0) : null,
+    handOverFence: reader.number(HAND_OVER_FENCE_FIELD),
     group: reader.text(GROUP_FIELD),
     purged: reader.number(PURGING_FIELD),
     leaseEndMs: reader.number('leaseUntil'),
