@@ -69,7 +69,9 @@ export class Lab {
   }
 
   async inState(id: string, ...states: string[]): Promise<void> {
-    await waitFor(`job ${id} to be ${states.join(' or ')}`, async () => states.includes(await this.state(id)));
+    await waitFor(`job ${id} to be ${states.join(' or ')}`, async () =>
+      states.includes(await this.state(id)),
+    );
   }
 
   /** Resolves once the job is completed or failed. */

@@ -65,7 +65,9 @@ describe('a recoverable processor', () => {
 
   it('goes on from its steps when BullMQ tries again, and counts what BullMQ counts', async () => {
     const ran: string[] = [];
-    const failing = { pass: () => (ran.length < 4 ? Promise.reject(new Error('no luck')) : Promise.resolve()) };
+    const failing = {
+      pass: () => (ran.length < 4 ? Promise.reject(new Error('no luck')) : Promise.resolve()),
+    };
     const recovery = lab.recovery();
     lab.worker(gated(recovery, ran, failing));
     const id = await lab.add({ doc: 'a' }, { attempts: 5 });
@@ -189,7 +191,10 @@ describe('a recoverable processor', () => {
   it('aborts the signal when the lock is lost, and the next worker goes on', async () => {
     const ran: string[] = [];
     const held = gate();
-    const worker = lab.worker(gated(lab.recovery(), ran, held), { lockDuration: 400, skipStalledCheck: true });
+    const worker = lab.worker(gated(lab.recovery(), ran, held), {
+      lockDuration: 400,
+      skipStalledCheck: true,
+    });
     const off = cancelOnLostLock(worker);
     const id = await lab.add({ doc: 'a' });
     await held.reached.promise;
