@@ -132,7 +132,7 @@ test('a worker that stands still past lock and lease is refused, where BullMQ al
   const options = { lockDuration: 500, stalledInterval: 200 };
   const first = worker(options, 1_000);
   const { id = '' } = await queue.add('job', { steps: 3, stepMs: 1, hold: 1 });
-  await waitFor('its second step', () => notes('begun').length === 2);
+  await waitFor('its second step', () => notes('held').length === 1);
   first.kill('SIGSTOP');
   worker(options, 1_000);
   await waitFor('the end of the job', async () => (await queue.getJobState(id)) === 'completed');
