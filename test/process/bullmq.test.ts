@@ -14,7 +14,7 @@ import { createRecovery } from '../../src/index.js';
 import { recoverableProcessor } from '../../src/integrations/bullmq/index.js';
 import { deferred } from '../../src/runtime/deferred.js';
 import { redisStorage } from '../../src/storage/redis.js';
-import { startRedis, waitFor } from '../support/redis-server.js';
+import { redisCommand, startRedis, waitFor } from '../support/redis-server.js';
 import type { RedisServer } from '../support/redis-server.js';
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
@@ -187,7 +187,7 @@ test('a sandboxed processor puts its job off while the task runs elsewhere', asy
   const { id = '' } = await queue.add('job', { kill: true });
   await running.promise;
   await worker.pause(true);
-  await (await queue.client).del(`bull:${queue.name}:${id}:lock`);
+  await redisCommand(server.port, ['DEL', `bull:${queue.name}:${id}:lock`]);
   sandbox(given, { stalledInterval: 50 });
   await waitFor('its delay', async () => (await queue.getJobState(id)) === 'delayed');
   ready.resolve('from elsewhere');

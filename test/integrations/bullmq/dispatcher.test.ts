@@ -114,10 +114,12 @@ describe('bullmqDispatcher', () => {
     await task.submit('a');
     const before = await planner.tasks.get('a');
     const run = await planner.runStartupRecovery();
-    await waitFor('a look at it', async () => {
-      const { tasks } = await (await planner.recover()).finished;
-      return tasks.some(({ outcome }) => outcome === 'deferred');
-    });
+    const deferral = (): Promise<void> =>
+      waitFor('a look at it', async () => {
+        const { tasks } = await (await planner.recover()).finished;
+        return tasks.some(({ outcome }) => outcome === 'deferred');
+      });
+    await deferral();
     expect((await run.finished).failed).toBe(0);
     expect((await planner.tasks.get('a'))?.fence).toBe(before?.fence);
     // By hand.
@@ -125,6 +127,8 @@ describe('bullmqDispatcher', () => {
     await waitFor('another job', async () => (await lab.queue.getWaiting()).length > 0);
     const [job] = await lab.queue.getWaiting();
     expect(job?.data).toMatchObject({ taskId: 'a', kind: 'recovery' });
+    await deferral();
+    expect(await lab.queue.getWaitingCount()).toBe(1);
     const runner = lab.recovery();
     taskOf(runner, ran);
     lab.worker(dispatchedProcessor(runner));

@@ -8,7 +8,7 @@ import type { RecoveryOptions } from '../../../src/runtime/options.js';
 import type { Recovery } from '../../../src/runtime/recovery.js';
 import { memoryStorage } from '../../../src/storage/memory.js';
 import type { Storage } from '../../../src/storage/storage.js';
-import { startRedis, waitFor } from '../../support/redis-server.js';
+import { redisCommand, startRedis, waitFor } from '../../support/redis-server.js';
 import type { RedisServer } from '../../support/redis-server.js';
 
 export interface Ended {
@@ -88,8 +88,8 @@ export class Lab {
 
   /** Takes the lock of a job away, as if it had run out. */
   async unlock(id: string): Promise<void> {
-    const client = await this.queue.client;
-    await client.del(`bull:${this.name}:${id}:lock`);
+    const [removed] = await redisCommand(this.connection.port, ['DEL', `bull:${this.name}:${id}:lock`]);
+    if (removed !== 1) throw new Error(`Job ${id} has no lock.`);
   }
 
   async close(): Promise<void> {

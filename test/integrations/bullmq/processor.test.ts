@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { cancelOnLostLock, recoverableProcessor } from '../../../src/integrations/bullmq/index.js';
 import type { RecoveryContext } from '../../../src/runtime/context.js';
 import type { Recovery } from '../../../src/runtime/recovery.js';
+import { waitFor } from '../../support/redis-server.js';
 import { closeServer, gate, Lab, openServer } from './lab.js';
 import type { Gate } from './lab.js';
 
@@ -28,6 +29,7 @@ function gated(recovery: Recovery, ran: string[], { pass }: Pick<Gate, 'pass'>) 
     async (ctx: RecoveryContext, { doc }: Data, job: Job<Data, string> | null) => {
       ran.push(`${doc} ${ctx.attempt} ${job === null ? 'at boot' : 'with job'}`);
       await ctx.step('first', () => void ran.push(`${doc} first`));
+      await ctx.updateProgress(40 + ctx.attempt);
       await pass(ctx.signal);
       return ctx.step('second', () => {
         ran.push(`${doc} second`);
@@ -162,7 +164,9 @@ describe('a recoverable processor', () => {
     await again.reached.promise;
     lab.worker(processor, FAST);
     await lab.queue.resume();
-    await lab.inState(id, 'active');
+    // What it has missed.
+    await waitFor('its progress', async () => (await lab.queue.getJob(id))?.progress === 42);
+    expect(await lab.state(id)).toBe('active');
     again.opened.resolve();
     expect(await lab.ended(id)).toMatchObject({ state: 'completed', value: 'a!', attemptsMade: 1 });
     expect(ran).toEqual(['a 1 with job', 'a first', 'a 2 at boot', 'a second']);
@@ -174,7 +178,8 @@ describe('a recoverable processor', () => {
     const processor = recoverableProcessor(
       lab.recovery(),
       async (ctx, { doc }: Data) => {
-        if (ctx.attempt > 1) return doc;
+        // The abort was that of the delivery before.
+        if (ctx.attempt > 1) return ctx.step('again', () => `${doc} ${ctx.signal.aborted}`);
         await held.pass(ctx.signal).catch(() => seen.push(ctx.signal.reason));
         return ctx.step('more', () => 'never');
       },
@@ -184,7 +189,7 @@ describe('a recoverable processor', () => {
     const id = await lab.add({ doc: 'a' }, { attempts: 2 });
     await held.reached.promise;
     worker.cancelJob(id, 'not now');
-    expect(await lab.ended(id)).toMatchObject({ state: 'completed', value: 'a', attemptsMade: 2 });
+    expect(await lab.ended(id)).toMatchObject({ state: 'completed', value: 'a false', attemptsMade: 2 });
     expect(seen).toEqual([expect.objectContaining({ code: 'TASK_CANCELLED', cause: 'not now' })]);
   });
 
