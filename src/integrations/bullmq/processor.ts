@@ -10,6 +10,7 @@ import type { TaskOptions } from '../../runtime/task-options.js';
 import { envelopedTask, taskIdOf } from './ids.js';
 import { linked, Links } from './links.js';
 import { outcomeOf, unrecoverable } from './outcome.js';
+import type { Movable } from './outcome.js';
 
 /** What is needed of a Recovery. */
 export type ProcessorRecovery = Pick<Recovery, 'withRecovery' | 'runTask' | 'tasks'>;
@@ -167,7 +168,7 @@ function idFor<T, R>(job: Job<T, R>, idOf: ((job: Job<T, R>) => string) | undefi
 }
 
 interface Delivery {
-  readonly job: Pick<Job, 'moveToDelayed'>;
+  readonly job: Movable;
   readonly token: string | undefined;
   readonly taskId: string;
   readonly recheckMs: number | undefined;
