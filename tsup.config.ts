@@ -27,6 +27,7 @@ const config: Options[] = [
   {
     ...shared,
     entry: {
+      bullmq: 'src/integrations/bullmq/index.ts',
       http: 'src/integrations/http/index.ts',
       opentelemetry: 'src/integrations/opentelemetry/index.ts',
       prometheus: 'src/integrations/prometheus/index.ts',

@@ -47,6 +47,8 @@ const ONLY_IN = {
   zod: ['./dist/schemas.js', './dist/http.js'],
   // By http with the first request for it.
   'prom-client': ['./dist/prometheus.js', './dist/http.js'],
+  // Types only.
+  bullmq: [],
   '@opentelemetry/api': ['./dist/opentelemetry.js'],
 };
 for (const target of Object.values(exports)) {

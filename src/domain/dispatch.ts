@@ -17,6 +17,8 @@ export interface TaskEnvelope {
 export interface DispatchedTask {
   readonly taskId: string;
   readonly name: string;
+  /** Of the envelope that `dispatch` was given last; null: it has never been in the queue by way of `dispatch`. */
+  readonly fence: number | null;
 }
 
 /** What a queue does with a task's job: works on it, has it waiting, or knows none. */

@@ -97,7 +97,7 @@ export async function heldBack(
   if (dispatcher.isActive === undefined) return null;
   try {
     const late = (): Error => new RecoveryError('CHECK_FAILED', `no answer within ${ASK_MS} ms`);
-    const asked = Promise.resolve(dispatcher.isActive({ taskId, name }));
+    const asked = Promise.resolve(dispatcher.isActive({ taskId, name, fence: head.handOverFence }));
     const state = await within(engine.clock, ASK_MS, asked, late);
     if (state === 'waiting') return 'WAITING: the queue has a job for it that is still to come.';
     if (state !== 'active' || CERTAIN.has(cause)) return null;

@@ -1,7 +1,7 @@
 /** The changes of state around a queue of the user's own: a task waits there, `pending`, for somebody to begin it. */
 import type { OrphanCause, Plan } from '../domain/task.js';
 import type { Batch, Fields } from '../storage/storage.js';
-import { GROUP_FIELD, HAND_OVER_FIELD, INLINE_CHARACTERS } from './head.js';
+import { GROUP_FIELD, HAND_OVER_FENCE_FIELD, HAND_OVER_FIELD, INLINE_CHARACTERS } from './head.js';
 import type { Head } from './head.js';
 import { indexes, keys } from './keys.js';
 import { countRecovery } from './recovery-counters.js';
@@ -25,6 +25,7 @@ export function submitBatch(task: NewTask, fence: number, handOverMs: number, st
     origin: String(fence),
     createdAt: { fromNow: 0 },
     [HAND_OVER_FIELD]: { fromNow: handOverMs },
+    [HAND_OVER_FENCE_FIELD]: String(fence),
     eventSeq: '1',
     version: task.version,
     ...(userContext === null ? {} : { user: userContext }),
@@ -64,6 +65,7 @@ export function handOverBatch(
         fields: {
           status: 'pending',
           [HAND_OVER_FIELD]: { fromNow: handOverMs },
+          [HAND_OVER_FENCE_FIELD]: String(fence),
           cause,
           eventSeq: String(seq),
           stuckSince: '',

@@ -52,6 +52,8 @@ export interface Head {
   readonly failed: KnownFailure | null;
   /** How long it has run under live leases, in ms; kept only for tasks with a maximum. */
   readonly ranMs: number;
+  /** The fence that it was given to a queue under last; null when it never was. */
+  readonly handOverFence: number | null;
   /** What several tasks of one job have in common. */
   readonly group: string | null;
   /** How many of its records are removed, by somebody who takes all of it away; null: nobody does. */
@@ -68,6 +70,7 @@ export const FIRST_VERSION = '1';
 /** Texts up to this many characters live in the head itself: a key less to write and to read. */
 export const INLINE_CHARACTERS = 1_024;
 export const HAND_OVER_FIELD = 'handOverUntil';
+export const HAND_OVER_FENCE_FIELD = 'handOverFence';
 export const GROUP_FIELD = 'group';
 /** Set on a task that is being removed. */
 export const PURGING_FIELD = 'purging';
@@ -267,6 +270,7 @@ export function decodeHead(taskId: string, record: StoredRecord): Head {
     claimedAtMs: reader.number('claimedAt') ?? task.createdAtMs,
     failed: knownFailure(reader, task),
     ranMs: reader.number('ranMs') ?? 0,
+    handOverFence: reader.number(HAND_OVER_FENCE_FIELD),
     group: reader.text(GROUP_FIELD),
     purged: reader.number(PURGING_FIELD),
     leaseEndMs: reader.number('leaseUntil'),
