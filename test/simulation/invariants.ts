@@ -80,7 +80,7 @@ interface Last {
 const NOTHING: Last = { seq: 0, attempt: 0, ended: false, completed: false };
 
 /** I8: a task's events are numbered without a gap, attempts never go back, and one terminal event ends each life. */
-export function eventViolations(partitions: Iterable<MemoryPartition>): string[] {
+function eventViolations(partitions: Iterable<MemoryPartition>): string[] {
   const violations: string[] = [];
   for (const partition of partitions) {
     const last = new Map<string, Last>();
