@@ -149,9 +149,9 @@ export interface Retention {
   readonly completedMs?: number | null | undefined;
   /** Default 7 days. */
   readonly cancelledMs?: number | null | undefined;
-  /** Default 30 days. */
+  /** Default 30 days, or what failed documents are kept for if that is longer. */
   readonly failedMs?: number | null | undefined;
-  /** Default 30 days. */
+  /** Default 30 days, or what dead letters of documents are kept for if that is longer. */
   readonly deadLetterMs?: number | null | undefined;
   /** Counters that windows are made of. Default 8 days, at least 2. */
   readonly countersMs?: number | undefined;
