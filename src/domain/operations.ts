@@ -33,6 +33,7 @@ export type HealthReasonCode =
   | 'queue'
   | 'oldest_processing'
   | 'success_rate'
+  | 'no_worker'
   | 'storage_unavailable'
   | 'check_failed'
   | 'worker_stopped';

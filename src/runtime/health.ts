@@ -45,6 +45,7 @@ const NO_FIGURES: Figures = {
 
 interface Looked {
   readonly figures: Figures;
+  readonly workers: number;
   readonly nowMs: number;
 }
 
@@ -67,7 +68,7 @@ export class Health {
       this.#checkStorage(),
       this.look().then(
         (found) => ({ ...found, error: null }),
-        (error: unknown) => ({ figures: null, nowMs: null, error: kindOf(error) }),
+        (error: unknown) => ({ figures: null, workers: 0, nowMs: null, error: kindOf(error) }),
       ),
       this.#inspect(),
       Promise.all(
@@ -81,6 +82,13 @@ export class Health {
     for (const [name, { status, error }] of own)
       if (status === 'down')
         reasons.push(unhealthy('check_failed', `the check "${name}" failed (${error ?? ''}).`));
+    if (looked.figures !== null && looked.workers === 0 && (looked.figures.orphaned_task_count ?? 0) > 0)
+      reasons.push(
+        unhealthy(
+          'no_worker',
+          `${looked.figures.orphaned_task_count} of its tasks are to be recovered, and no worker is alive.`,
+        ),
+      );
     if (looked.figures !== null)
       reasons.push(...judge(judgedOf(looked.figures), thresholdsOf(options.thresholds, settings.thresholds)));
     return {
@@ -132,7 +140,7 @@ export class Health {
       tasks.allNames().then((names) => readWorkload(store, names)),
       readRecoveries(store),
     ]);
-    const { queue, overdue, stuck, processing, oldestProcessingMs, lastRunMs, nowMs } = workload;
+    const { queue, overdue, stuck, processing, workers, oldestProcessingMs, lastRunMs, nowMs } = workload;
     const figures: Figures = {
       recovery_queue_depth: queue,
       recent_failure_count: window.failures,
@@ -144,7 +152,7 @@ export class Health {
       last_recovery_run: lastRunMs,
     };
     this.#tell(judge(judgedOf(figures), settings.thresholds));
-    return { figures, nowMs };
+    return { figures, workers, nowMs };
   }
 
   #tell(reasons: readonly HealthReason[]): void {

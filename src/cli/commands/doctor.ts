@@ -54,7 +54,8 @@ function connectionOf({ checks }: HealthReport): Finding {
 /** Stuck tasks and the storage have checks of their own. */
 function healthFindings({ reasons }: HealthReport): Finding[] {
   const others = reasons.filter(({ code }) => code !== 'stalled');
-  if (others.length === 0) return [ok('health', 'No threshold is crossed.')];
+  const all = others.length === reasons.length;
+  if (others.length === 0) return [ok('health', `No ${all ? '' : 'other '}threshold is crossed.`)];
   return others.map(({ severity, message }) => ({
     check: 'health',
     status: severity === 'unhealthy' ? 'serious' : 'warning',
@@ -136,7 +137,7 @@ async function stuckFinding(recovery: Recovery, count: number): Promise<Finding>
     status: 'serious',
     message: `${plural(count, 'running task')} without progress: ${named(ids, count)}.`,
     advice:
-      'Its worker lives and the task hangs: look at it with `rekindle task <id>`, end it with `rekindle cancel <id>`, and give it a maxSilenceMs.',
+      'Its lease is alive, so its worker lives, or has died a moment ago; if it lives, the task hangs: look at it with `rekindle task <id>`, end it with `rekindle cancel <id>`, and give it a maxSilenceMs.',
   };
 }
 

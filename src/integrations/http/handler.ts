@@ -1,5 +1,5 @@
 /** From a request to its answer: who may ask, which route it is, and what goes wrong on the way. */
-import { kindOf } from '../../errors.js';
+import { kindOf, RecoveryError } from '../../errors.js';
 import { log } from '../../log.js';
 import type { Recovery } from '../../index.js';
 import { ACT_ROUTES } from './act-routes.js';
@@ -86,6 +86,8 @@ function allowHeader(routes: readonly Route[]): string {
  * createServer(toNodeHandler(handler)).listen(9090);
  */
 export function createHttpHandler(recovery: Recovery, options: HttpOptions = {}): HttpHandler {
+  if (typeof recovery?.health !== 'function')
+    throw new RecoveryError('INVALID_OPTION', 'createHttpHandler needs a Recovery first.');
   const settings = httpSettingsOf(options);
   const routes = routesFor(settings);
   const followers = new Followers(settings.maxFollowers);
@@ -102,7 +104,7 @@ export function createHttpHandler(recovery: Recovery, options: HttpOptions = {})
     const route = here.find((each) => each.method === method);
     if (route === undefined) {
       const headers = { allow: allowHeader(here) };
-      throw new Problem(405, 'METHOD_NOT_ALLOWED', 'This is asked for in another way.', headers);
+      throw new Problem(405, 'METHOD_NOT_ALLOWED', 'This path has other methods; see the header Allow.', headers);
     }
     if (method === 'POST') checkSite(request);
     const taskId = decoded(matched(route, pathname)?.taskId ?? '');
