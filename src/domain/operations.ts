@@ -176,6 +176,8 @@ export interface CleanupReport {
   readonly dead_letter: number;
   /** Hours of counters. */
   readonly counters: number;
+  /** Tasks and indexes that something else has written over: they are left. */
+  readonly refused: number;
   /** Whether there may be more to remove: the limit was met, the signal aborted, or the worker was shut down. */
   readonly more: boolean;
   readonly durationMs: number;

@@ -1,5 +1,5 @@
 /** How recovery is: figures, the user's own checks, the storage's settings; and who is told when a threshold is crossed. */
-import { isRecoveryError, kindOf } from '../errors.js';
+import { isRecoveryError, kindOf, RecoveryError } from '../errors.js';
 import { checkOptions } from '../domain/check-options.js';
 import type {
   CheckResult,
@@ -13,6 +13,7 @@ import { readWorkload, successRate } from '../monitoring/figures.js';
 import { areThresholds, judge, thresholdsOf } from '../monitoring/thresholds.js';
 import { readRecoveries } from '../state/recovery-counters.js';
 import type { StorageReport } from '../storage/storage.js';
+import { within } from './deferred.js';
 import type { DocumentRecoveryManager } from './document-manager.js';
 import type { Engine } from './engine.js';
 import { runCheck } from './health-check.js';
@@ -197,7 +198,9 @@ export class Health {
   async #inspect(): Promise<StorageReport | null> {
     const { storage, callDeadlineMs } = this.#engine.store;
     try {
-      return (await storage.inspect?.({ deadlineMs: callDeadlineMs })) ?? null;
+      const report = Promise.resolve(storage.inspect?.({ deadlineMs: callDeadlineMs }));
+      const late = (): Error => new RecoveryError('STORAGE_UNAVAILABLE', 'inspect did not answer.');
+      return (await within(this.#engine.clock, 2 * callDeadlineMs, report, late)) ?? null;
     } catch (error) {
       if (isRecoveryError(error, 'STORAGE_UNAVAILABLE')) return null;
       return { durability: 'unknown', warnings: ["The storage's settings could not be read."] };

@@ -122,11 +122,12 @@ export function requeueBatch(head: Head, nonce: string, notAfter: number): Batch
         },
       },
     ],
-    remove: [keys.control(taskId)],
-    index: replaced(leave(head), [
-      { ...queue, score: { fromNow: priorityBase(priority) } },
-      ...(change?.index ?? []),
-    ]),
+    // Whoever puts it back has read it.
+    remove: [keys.control(taskId), keys.quarantine(taskId)],
+    index: replaced(
+      [...leave(head), { index: indexes.quarantined(name), id: taskId, score: null }],
+      [{ ...queue, score: { fromNow: priorityBase(priority) } }, ...(change?.index ?? [])],
+    ),
     append: [
       eventFields('task_requeued', { taskId, name, attempt, recovered: true }, seq, {
         status,

@@ -12,11 +12,23 @@ const POLL_MS = 250;
 
 type Positions = (string | null)[];
 
+function foreign(): RecoveryError {
+  return new RecoveryError('INVALID_VALUE', 'This is no event cursor of this namespace. Start without one.');
+}
+
 function decode(cursor: string, partitions: number): Positions {
   const positions = decodeParts(cursor);
-  if (positions.length !== partitions)
-    throw new RecoveryError('INVALID_VALUE', 'This is no event cursor of this namespace. Start without one.');
-  return positions.map((position) => (typeof position === 'string' ? position : null));
+  if (positions.length !== partitions) throw foreign();
+  return positions.map(positionOf);
+}
+
+const LONGEST_POSITION = 256;
+
+/** @throws `INVALID_VALUE` */
+function positionOf(position: unknown): string | null {
+  if (position === null) return null;
+  if (typeof position === 'string' && position !== '' && position.length <= LONGEST_POSITION) return position;
+  throw foreign();
 }
 
 function truncated(nowMs: number): RecoveryEvent {

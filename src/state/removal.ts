@@ -2,7 +2,7 @@
 import type { Batch } from '../storage/storage.js';
 import { forgotten } from './failures.js';
 import type { Head } from './head.js';
-import { KEPT_CHECKPOINTS, keys } from './keys.js';
+import { indexes, KEPT_CHECKPOINTS, keys } from './keys.js';
 import { leave } from './transitions.js';
 
 /** Whoever makes a batch for a task that nobody holds. */
@@ -46,7 +46,18 @@ export function removeBatch(
   return {
     guard: { key: keys.head(taskId), expect: head.token, next: null },
     notAfter,
-    remove: [keys.input(taskId), keys.result(taskId), keys.control(taskId), keys.failure(taskId), ...pieces],
-    index: [...leave(head), ...(failure === null ? [] : forgotten(taskId, failure).index)],
+    remove: [
+      keys.input(taskId),
+      keys.result(taskId),
+      keys.control(taskId),
+      keys.failure(taskId),
+      keys.quarantine(taskId),
+      ...pieces,
+    ],
+    index: [
+      ...leave(head),
+      { index: indexes.quarantined(head.task.name), id: taskId, score: null },
+      ...(failure === null ? [] : forgotten(taskId, failure).index),
+    ],
   };
 }

@@ -242,6 +242,7 @@ export const documents: Documents = {
     failed: count,
     dead_letter: count,
     counters: count,
+    refused: count,
     more: z.boolean(),
     durationMs: z.number().min(0),
   }),
