@@ -91,6 +91,8 @@ export async function filled(options: Partial<RecoveryOptions> = {}): Promise<Fi
   await closed;
   const recovery = createRecovery({ ...options, storage });
   define(recovery, gate);
+  // Signs this worker on, and takes nothing back: an orphan without any worker alive is no health.
+  await (await recovery.recover({ taskIds: ['nobody'] })).finished;
   const release = (): void => {
     gate.open = true;
     for (const go of gate.waiting.splice(0)) go();
