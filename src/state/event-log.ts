@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Clock } from '../clock.js';
 import { RecoveryError } from '../errors.js';
 import type { RecoveryEvent } from '../domain/events.js';
@@ -80,6 +81,8 @@ export async function* followEvents(
   const positions: Positions =
     after === undefined ? store.partitions.map(() => null) : decode(after, store.partitions.length);
   const signals = [signal, closed].filter((each) => each !== undefined);
+  // It is every follower's: many listeners are no leak.
+  if (closed !== undefined) setMaxListeners(0, closed);
   const ended = (): boolean => signals.some((each) => each.aborted);
   await store.look();
   while (!ended()) {
