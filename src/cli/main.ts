@@ -42,7 +42,5 @@ globalThis.console = new Console(stderr, stderr);
 const io: Io = { stdout, stderr, env, cwd: process.cwd(), version: version(), debug, onInterrupt };
 const code = await run(process.argv.slice(2), io);
 // An imported module may hold connections open; what was printed has to be out first.
-const written = (sink: NodeJS.WritableStream): Promise<void> =>
-  new Promise((resolve) => void sink.write('', () => resolve()));
-await Promise.all([written(stdout), written(stderr)]);
+await new Promise<void>((resolve) => void stderr.write('', () => resolve()));
 process.exit(code);

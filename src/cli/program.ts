@@ -132,6 +132,8 @@ function addLooks(jobs: Jobs): void {
   jobs
     .add('events', 'the events that are kept, the oldest first', printEvents, { stops: true })
     .option('--follow', 'wait for more, until Ctrl-C')
+    .option('--task <taskId>', 'only events of this task')
+    .addOption(new Option('--limit <n>', 'only the newest so many, 1 to 10000').argParser(whole(1, 10_000)))
     .option('--after <cursor>', 'only events behind this one: its `cursor` with --json');
   jobs.add('doctor', 'looks for what is wrong, and says what to do', examine).addOption(limit(MOST_ENTRIES));
 }

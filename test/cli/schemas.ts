@@ -154,7 +154,6 @@ const documentsReport = z.strictObject({
   failed: count,
   skipped: count,
   deadLettered: count,
-  released: count,
   expired: count,
   durationMs: count,
   tasks: z.array(taskReport),
