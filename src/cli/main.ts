@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The program `rekindle`. */
+import { Console } from 'node:console';
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { isObject } from '../domain/check-options.js';
@@ -36,10 +37,10 @@ const onInterrupt: Io['onInterrupt'] = (listener) => {
 // The library's timers keep no process alive, and with SQLite nothing else does.
 setInterval(() => {}, 0x7fff_ffff);
 const { stdout, stderr, env } = process;
+// What an imported module logs must not get between the lines of an answer.
+globalThis.console = new Console(stderr, stderr);
 const io: Io = { stdout, stderr, env, cwd: process.cwd(), version: version(), debug, onInterrupt };
 const code = await run(process.argv.slice(2), io);
 // An imported module may hold connections open; what was printed has to be out first.
-const written = (sink: NodeJS.WritableStream): Promise<void> =>
-  new Promise((resolve) => void sink.write('', () => resolve()));
-await Promise.all([written(stdout), written(stderr)]);
+await new Promise<void>((resolve) => void stderr.write('', () => resolve()));
 process.exit(code);

@@ -60,7 +60,7 @@ export function makeProgram(version: string, start: (job: Job) => void): Program
         .argParser(whole(1, LONGEST_TIMEOUT_MS)),
     )
     .addHelpText('after', HELP)
-    .helpCommand(false)
+    .helpCommand('help [command]', 'display help for command')
     .showSuggestionAfterError(true)
     .allowExcessArguments(false);
   const jobs = new Jobs(program, start);
@@ -132,6 +132,8 @@ function addLooks(jobs: Jobs): void {
   jobs
     .add('events', 'the events that are kept, the oldest first', printEvents, { stops: true })
     .option('--follow', 'wait for more, until Ctrl-C')
+    .option('--task <taskId>', 'only events of this task')
+    .addOption(new Option('--limit <n>', 'only the newest so many, 1 to 10000').argParser(whole(1, 10_000)))
     .option('--after <cursor>', 'only events behind this one: its `cursor` with --json');
   jobs.add('doctor', 'looks for what is wrong, and says what to do', examine).addOption(limit(MOST_ENTRIES));
 }
@@ -162,7 +164,11 @@ function addDeeds(jobs: Jobs): void {
     })
     .option('--documents', 'failed documents that are due, in place of orphaned tasks')
     .option('--names <names...>', 'only tasks of these names');
-  jobs.add('requeue <taskId>', 'puts a task that has ended back into the recovery queue', requeueTask);
+  jobs.add(
+    'requeue <taskId>',
+    'puts a task that failed, was cancelled or given up, or waits, into the recovery queue',
+    requeueTask,
+  );
   jobs
     .add('cancel <taskId>', 'ends a task for good, wherever it runs', cancelTask)
     .option('--reason <text>', 'stored with the task');

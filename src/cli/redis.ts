@@ -17,12 +17,12 @@ export interface Opened {
 
 /** The parts of a URL that may be printed; the others are remembered as secrets. @throws `INVALID_OPTION` */
 function readRedisUrl(url: string, secrets: Secrets): string {
-  secrets.add(url);
+  if (url.includes('@')) secrets.add(url);
   const parsed = URL.canParse(url) ? new URL(url) : null;
   if (parsed === null || !/^rediss?:$/.test(parsed.protocol) || parsed.hostname === '') {
     throw new RecoveryError(
       'INVALID_OPTION',
-      'The Redis URL must be redis://[user:password@]host[:port][/db], or rediss:// for TLS.',
+      'The Redis URL must be redis://host[:port][/db], or rediss:// for TLS; a user and password go before the host.',
     );
   }
   // Where a password ends the authority early, its rest would pass for a host, a path or a name.

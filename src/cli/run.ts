@@ -1,11 +1,12 @@
 /** One run of the command line: from arguments to an exit code. It never throws, and prints through `io` only. */
 import { CommanderError } from 'commander';
 import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
-import type { Context } from './context.js';
+import type { Answer, Context } from './context.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import type { Io } from './io.js';
 import { Output } from './output.js';
 import { makeProgram } from './program.js';
+import { Printed } from './printed.js';
 import type { Job } from './program.js';
 import { Secrets } from './secrets.js';
 import { openSession } from './session.js';
@@ -17,17 +18,20 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const secrets = new Secrets();
   const json = args.includes('--json');
   const out = new Output(io, secrets, json);
-  const closed = new AbortController();
-  // A reader that has enough, as `head` has, is no error.
-  io.stdout.on('error', () => closed.abort());
-  io.stderr.on('error', () => {});
+  const printed = new Printed(io);
+  let code: number;
   try {
     const job = parse(args, io, secrets, json);
-    return job === null ? EXIT.ok : await runJob(job, { out, io, closed: closed.signal }, secrets);
+    code = job === null ? EXIT.ok : await runJob(job, { out, io, closed: printed.closed }, secrets);
   } catch (error) {
     out.error(codeOf(error), messageOf(error));
+    await printed.end();
     return exitCodeOf(error);
   }
+  const problem = await printed.end();
+  if (problem === null) return code;
+  out.error('ERROR', `What was to be printed could not be written: ${messageOf(problem)}`);
+  return code === EXIT.ok ? EXIT.failed : code;
 }
 
 function codeOf(error: unknown): string {
@@ -58,7 +62,7 @@ function parse(args: readonly string[], io: Io, secrets: Secrets, json: boolean)
     throw new RecoveryError(
       'INVALID_OPTION',
       none
-        ? 'No command is given. See: rekindle --help'
+        ? `${args.includes('help') ? 'There is no such command' : 'No command is given'}. See: rekindle --help`
         : error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' '),
     );
   }
@@ -91,18 +95,23 @@ async function runJob(
       );
       return exitCodeOfSignal(interrupted);
     }
+    let answer: Answer | null;
     try {
       if (session.written === false) out.note(`There is nothing in ${session.place} yet.`);
       const working = job.run({ ...given, session, signal: stop.signal });
-      const answer = await (job.stops ? working : Promise.race([working, ended]));
+      answer = await (job.stops ? working : Promise.race([working, ended]));
       if (answer !== null) {
         if (out.json) out.document(answer.value);
         else answer.show(out);
       }
-      return stop.signal.aborted ? exitCodeOfSignal(interrupted) : (answer?.exitCode ?? EXIT.ok);
-    } finally {
-      await session.close();
+    } catch (error) {
+      // What went wrong first is told.
+      await session.close().catch(() => {});
+      throw error;
     }
+    const code = stop.signal.aborted ? exitCodeOfSignal(interrupted) : (answer?.exitCode ?? EXIT.ok);
+    await session.close();
+    return code;
   } finally {
     off();
   }

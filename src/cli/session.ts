@@ -1,7 +1,6 @@
 /** From what the command line says to a Recovery: the user's own, or one on a storage that is named. */
 import { resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { isRecoveryError, messageOf, RecoveryError } from '../errors.js';
+import { isRecoveryError, RecoveryError } from '../errors.js';
 import { checkId } from '../domain/ids.js';
 import { createRecovery } from '../index.js';
 import type { Retention } from '../domain/operations.js';
@@ -9,6 +8,7 @@ import type { Recovery, Storage } from '../index.js';
 import { keys } from '../state/keys.js';
 import { inTime } from './in-time.js';
 import type { Io } from './io.js';
+import { loadModule } from './load-module.js';
 import { openRedis } from './redis.js';
 import type { Opened } from './redis.js';
 import type { Secrets } from './secrets.js';
@@ -34,10 +34,17 @@ export interface Session {
   readonly place: string;
   /** Whether anything was ever written there; null when only a module knows. */
   readonly written: boolean | null;
+  /** Names of the wrapped functions that the module exports; it may have others. */
+  readonly functions: readonly string[];
+  /** Rejects when it takes too long. */
   readonly close: () => Promise<void>;
 }
 
 const CLOSE_MS = 2_000;
+/** A module's `shutdown` may be another one, that never ends. */
+const LONGEST_CLOSE_MS = 4_000;
+/** More than anybody spreads a namespace over: all of them are asked at once. */
+const MOST_PARTITIONS = 4_096;
 const METHODS = ['recover', 'planRecovery', 'health', 'metrics', 'cleanup', 'events', 'shutdown'] as const;
 
 /** @throws `INVALID_OPTION` unless there is exactly one place to look at, and the codes of its opening */
@@ -67,7 +74,11 @@ async function directSession(
   const { records } = await found.read(`${namespace}:0`, [keys.meta], ['partitions'], {
     deadlineMs: timeoutMs,
   });
-  const partitions = Number(records[0]?.get('partitions') ?? found.partitions);
+  const partitions = partitionsOf(
+    records[0]?.get('partitions') ?? String(found.partitions),
+    place,
+    namespace,
+  );
   // Adapters take the partitions' names as they come; the number is for those who make the names.
   const storage: Storage = { ...found, partitions };
   const recovery = createRecovery({ storage, namespace, ...(retention === undefined ? {} : { retention }) });
@@ -76,11 +87,32 @@ async function directSession(
     direct: { storage, namespace },
     place: `${place}, namespace ${namespace}`,
     written: records[0] !== null && records[0] !== undefined,
+    functions: [],
     close: async () => {
-      await recovery.shutdown({ timeoutMs: CLOSE_MS });
+      await shutDown(recovery);
       close();
     },
   };
+}
+
+/** @throws `LAYOUT_MISMATCH` */
+function partitionsOf(text: string, place: string, namespace: string): number {
+  const partitions = Number(text);
+  if (/^\d+$/.test(text) && partitions >= 1 && partitions <= MOST_PARTITIONS) return partitions;
+  throw new RecoveryError(
+    'LAYOUT_MISMATCH',
+    `${place}: the meta record of the namespace ${namespace} says that it has ${text.slice(0, 40)} partitions, and the command line ` +
+      `takes 1 to ${MOST_PARTITIONS}. Something else may have written over it: restore it from a backup.`,
+    { details: { field: 'partitions', most: MOST_PARTITIONS } },
+  );
+}
+
+function shutDown(recovery: Recovery): Promise<void> {
+  return inTime(
+    recovery.shutdown({ timeoutMs: CLOSE_MS }),
+    LONGEST_CLOSE_MS,
+    (timeoutMs) => new Error(`shutdown did not end within ${timeoutMs} ms; the process ends without it.`),
+  );
 }
 
 function openStorage(
@@ -117,14 +149,7 @@ async function importSession(
     );
   }
   const file = resolve(io.cwd, path);
-  let loaded: unknown;
-  try {
-    loaded = await import(pathToFileURL(file).href);
-  } catch (cause) {
-    throw new RecoveryError('INVALID_OPTION', `${file} could not be imported: ${messageOf(cause)}`, {
-      cause,
-    });
-  }
+  const loaded = await loadModule(file, timeout);
   const recovery = recoveryIn(loaded);
   if (recovery === null) {
     throw new RecoveryError(
@@ -132,19 +157,26 @@ async function importSession(
       `${file} exports no Recovery: it needs \`export const recovery = createRecovery(…)\`, or one as its default.`,
     );
   }
-  const close = (): Promise<void> => recovery.shutdown({ timeoutMs: CLOSE_MS });
+  const close = (): Promise<void> => shutDown(recovery);
   try {
     // A first look, so that a storage that is away is known as soon as with the others.
     await inTime(recovery.tasks.names(), timeout);
   } catch (error) {
-    await close();
+    await close().catch(() => {});
     if (!isRecoveryError(error, 'STORAGE_UNAVAILABLE')) throw error;
     throw new RecoveryError('STORAGE_UNAVAILABLE', `The storage of ${file}: ${error.message}`, {
       cause: error,
       retryable: error.retryable,
     });
   }
-  return { recovery, direct: null, place: file, written: null, close };
+  return { recovery, direct: null, place: file, written: null, functions: functionsIn(loaded), close };
+}
+
+function functionsIn(loaded: unknown): string[] {
+  return Object.values(Object(loaded)).flatMap((value) => {
+    const name: unknown = typeof value === 'function' ? Reflect.get(value, 'taskName') : null;
+    return typeof name === 'string' ? [name] : [];
+  });
 }
 
 function recoveryIn(loaded: unknown): Recovery | null {

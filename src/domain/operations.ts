@@ -34,6 +34,7 @@ export type HealthReasonCode =
   | 'queue'
   | 'oldest_processing'
   | 'success_rate'
+  | 'no_worker'
   | 'storage_unavailable'
   | 'check_failed'
   | 'worker_stopped';
@@ -152,9 +153,9 @@ export interface Retention {
   readonly completedMs?: number | null | undefined;
   /** Default 7 days. */
   readonly cancelledMs?: number | null | undefined;
-  /** Default 30 days. */
+  /** Default 30 days, or what failed documents are kept for if that is longer. */
   readonly failedMs?: number | null | undefined;
-  /** Default 30 days. */
+  /** Default 30 days, or what dead letters of documents are kept for if that is longer. */
   readonly deadLetterMs?: number | null | undefined;
   /** Counters that windows are made of. Default 8 days, at least 2. */
   readonly countersMs?: number | undefined;
@@ -178,6 +179,8 @@ export interface CleanupReport {
   readonly dead_letter: number;
   /** Hours of counters. */
   readonly counters: number;
+  /** Tasks and indexes that something else has written over: they are left. */
+  readonly refused: number;
   /** Whether there may be more to remove: the limit was met, the signal aborted, or the worker was shut down. */
   readonly more: boolean;
   readonly durationMs: number;

@@ -1,6 +1,7 @@
 /** For how long things are kept. */
 import type { Check } from './check-options.js';
 import { isObject, number } from './check-options.js';
+import type { DocumentSettings } from './document-recovery.js';
 import type { Retention } from './operations.js';
 
 const DAY_MS = 24 * 3_600_000;
@@ -46,12 +47,16 @@ function period(given: number | null | undefined, otherwise: number): number | n
   return given === undefined ? otherwise : given;
 }
 
-export function retentionOf(given: Retention = {}): RetentionSettings {
+/** @param documents for how long failed documents are kept: their tasks are not removed before, unless somebody says so */
+export function retentionOf(
+  given: Retention | undefined,
+  documents: Pick<DocumentSettings, 'retentionMs' | 'deadLetterRetentionMs'>,
+): RetentionSettings {
   return {
-    completed: period(given.completedMs, 7 * DAY_MS),
-    cancelled: period(given.cancelledMs, 7 * DAY_MS),
-    failed: period(given.failedMs, 30 * DAY_MS),
-    dead_letter: period(given.deadLetterMs, 30 * DAY_MS),
-    countersMs: given.countersMs ?? 8 * DAY_MS,
+    completed: period(given?.completedMs, 7 * DAY_MS),
+    cancelled: period(given?.cancelledMs, 7 * DAY_MS),
+    failed: period(given?.failedMs, Math.max(30 * DAY_MS, documents.retentionMs)),
+    dead_letter: period(given?.deadLetterMs, Math.max(30 * DAY_MS, documents.deadLetterRetentionMs)),
+    countersMs: given?.countersMs ?? 8 * DAY_MS,
   };
 }

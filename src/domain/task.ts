@@ -54,7 +54,7 @@ export interface CrashEvidence {
   /** The step (from the second crash on a `ctx.step`, too), or what the last checkpoint says it is at, and the progress that were reported last. */
   readonly step: string | null;
   readonly progressPercent: number;
-  /** How long the attempt had run when its end was seen, in ms. */
+  /** How long the attempt had run when its owner was heard of last, to a third of the lease, in ms. */
   readonly ranMs: number;
   /** Suspects that ran in the process when it died, this one included; null when it was not under suspicion. */
   readonly suspects: number | null;

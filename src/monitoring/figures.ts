@@ -11,6 +11,8 @@ export interface Workload {
   readonly overdue: number;
   readonly queue: number;
   readonly stuck: number;
+  /** Workers that are alive: their own leases are. */
+  readonly workers: number;
   /** How long the attempt that runs for longest has been running, in ms, as its worker told last; null without one. */
   readonly oldestProcessingMs: number | null;
   /** When orphans were looked for last, in ms since 1970; null when they never were. */
@@ -33,12 +35,13 @@ export async function readWorkload(store: Store, names: readonly string[]): Prom
     return counts.reduce((sum, count) => sum + count, 0);
   };
   const running = (name: string): string => indexes.inState('processing', name);
-  const [held, overdue, lost, queue, stuck, oldestAtMs, { records, nowMs }] = await Promise.all([
+  const [held, overdue, lost, queue, stuck, workers, oldestAtMs, { records, nowMs }] = await Promise.all([
     overNames(running),
     overNames(running, { to: { fromNow: 0 } }),
     overNames((name) => indexes.inState('pending', name), { to: { fromNow: 0 } }),
     overNames((name) => indexes.inState('orphaned', name)),
     overNames(indexes.stuck),
+    store.countIn(store.home, indexes.workers, { from: { fromNow: 0 } }),
     oldestAttempt(store),
     store.readEach(store.home, [keys.recoveryRun]),
   ]);
@@ -49,6 +52,7 @@ export async function readWorkload(store: Store, names: readonly string[]): Prom
     overdue: overdue + lost,
     queue,
     stuck,
+    workers,
     oldestProcessingMs: oldestAtMs === null ? null : Math.max(0, nowMs - oldestAtMs),
     lastRunMs: Number.isFinite(run) ? run : null,
     nowMs,

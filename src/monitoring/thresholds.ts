@@ -64,19 +64,23 @@ export function thresholdsOf(
 /** What is over its threshold, or, for the rate of success, under it. */
 export function judge(judged: Judged, thresholds: ThresholdSettings): HealthReason[] {
   const { stalled, processing, queue, oldestProcessingMs, successRatePercent } = judged;
-  const minutes = (ms: number): string => `${Math.floor(ms / 60_000)} min`;
   return [
-    over('stalled', stalled, thresholds.stalled, `${stalled} running tasks make no progress`),
-    over('processing', processing, thresholds.processing, `${processing} tasks are running`),
-    over('queue', queue, thresholds.queue, `${queue} tasks are in the recovery queue`),
+    over('stalled', stalled, thresholds.stalled, `running tasks without progress: ${stalled}`),
+    over('processing', processing, thresholds.processing, `running tasks: ${processing}`),
+    over('queue', queue, thresholds.queue, `tasks in the recovery queue: ${queue}`),
     over(
       'oldest_processing',
       oldestProcessingMs,
       thresholds.oldestProcessingMs,
-      `an attempt has been running for ${minutes(oldestProcessingMs ?? 0)}`,
+      `the oldest attempt has been running for ${seconds(oldestProcessingMs ?? 0)}`,
+      seconds,
     ),
     under(successRatePercent, thresholds.successRatePercent),
   ].filter((reason) => reason !== null);
+}
+
+function seconds(ms: number): string {
+  return `${Math.round(ms / 1000)} s`;
 }
 
 function over(
@@ -84,13 +88,15 @@ function over(
   value: number | null,
   threshold: number | null,
   message: string,
+  unit: (value: number) => string = String,
 ): HealthReason | null {
   if (value === null || threshold === null || value <= threshold) return null;
-  return { code, severity: 'degraded', message: `${message}.`, value, threshold };
+  const text = `${message}, over ${unit(threshold)}.`;
+  return { code, severity: 'degraded', message: text, value, threshold };
 }
 
 function under(value: number | null, threshold: number | null): HealthReason | null {
   if (value === null || threshold === null || value >= threshold) return null;
-  const message = `${value.toFixed(1)} % of the recoveries of the last 24 h succeeded.`;
+  const message = `of the recoveries of the last 24 h ${value.toFixed(1)} % succeeded, under ${threshold} %.`;
   return { code: 'success_rate', severity: 'degraded', message, value, threshold };
 }

@@ -29,6 +29,11 @@ function sawOutage({ store, settings }: Engine, { task }: Head): boolean {
   return failedAtMs >= task.leaseUntilMs - settings.leaseMs;
 }
 
+/** Until when its owner may have lived: it renews each third of a lease. What comes after is downtime. */
+function lastSeenMs({ settings: { leaseMs } }: Engine, { leaseEndMs }: Head): number {
+  return leaseEndMs === null ? Infinity : leaseEndMs - (2 * leaseMs) / 3;
+}
+
 /**
  * The crashes of a task, with the one that it is being taken back from if that counts.
  * @param ownerSuspects how many suspects its owner had on trial, as that one's record says
@@ -49,7 +54,7 @@ export function crashesOf(
   const atMs = engine.store.estimatedNowMs(engine.store.partitionOf(task.taskId));
   const { owner, fence, attempt, progressPercent } = task;
   const step = task.step ?? task.description;
-  const ranMs = Math.max(0, atMs - claimedAtMs);
+  const ranMs = Math.max(0, Math.min(atMs, lastSeenMs(engine, head)) - claimedAtMs);
   const suspects = ownerSuspects > 0 ? ownerSuspects : null;
   return [...before, { atMs, owner, fence, attempt, cause, step, progressPercent, ranMs, suspects }];
 }

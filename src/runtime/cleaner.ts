@@ -9,6 +9,7 @@ import { indexes, keys } from '../state/keys.js';
 import { purgeStep, RECORDS_A_BATCH } from '../state/purge.js';
 import { HOUR_MS, hoursBefore } from '../state/recovery-counters.js';
 import { makeToken } from '../state/token.js';
+import { isCorruption } from '../state/store.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
 import { applied, stampFor } from './commits.js';
 import type { Engine } from './engine.js';
@@ -37,6 +38,7 @@ const CHECKS = {
 class Round {
   readonly counts: Record<EndState, number> = { completed: 0, cancelled: 0, failed: 0, dead_letter: 0 };
   counters = 0;
+  refused = 0;
   more = false;
   readonly #options: CleanupOptions;
   readonly #engine: Engine;
@@ -58,6 +60,17 @@ class Round {
 
   get left(): number {
     return (this.#options.limit ?? Infinity) - this.#removed;
+  }
+
+  /** What something else has written over is left; it must not keep the others from being removed. */
+  async tried(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      if (!isCorruption(error)) throw error;
+      log.recovery('clean-up left something: %s', kindOf(error));
+      this.refused += 1;
+    }
   }
 
   removed(state: EndState): void {
@@ -103,13 +116,14 @@ export class Cleaner {
       for (const state of STATES) {
         const keptMs = retentionFor(name, state, own, settings.retention);
         for (const partition of store.partitions)
-          if (keptMs !== null && round.goes) await this.#clean(round, partition, name, state, keptMs);
+          if (keptMs !== null && round.goes)
+            await round.tried(this.#clean(round, partition, name, state, keptMs));
       }
     }
     for (const partition of store.partitions)
       if (round.goes) round.counters += await this.#removeCounters(partition);
-    const { counts, counters, more } = round;
-    return { ...counts, counters, more, durationMs: Math.round(clock.monotonicMs() - startedMs) };
+    const { counts, counters, refused, more } = round;
+    return { ...counts, counters, refused, more, durationMs: Math.round(clock.monotonicMs() - startedMs) };
   };
 
   /** Counters of hours that no window reaches any more; how many hours. */
@@ -120,7 +134,10 @@ export class Cleaner {
     const [record = null] = records;
     if (record instanceof Error) return 0;
     const endMs = nowMs - settings.retention.countersMs;
-    const untilMs = Number(record?.get('until') ?? endMs - FIRST_HOURS_MS);
+    const earliestMs = endMs - FIRST_HOURS_MS;
+    const saidMs = Number(record?.get('until') ?? earliestMs);
+    // Something else has written over it, or it was written by a clock that was ahead.
+    const untilMs = saidMs >= 0 && saidMs <= endMs ? saidMs : earliestMs;
     const hours = hoursBefore(untilMs, endMs).slice(0, HOURS_A_BATCH);
     if (hours.length === 0) return 0;
     const reached = Math.floor(untilMs / HOUR_MS + hours.length) * HOUR_MS;
@@ -179,9 +196,11 @@ export class Cleaner {
     for (const head of heads) {
       const step = purgeStep(head, stampFor(this.#engine, head.task.taskId));
       together.push(
-        purge(this.#engine, head).then((gone) => {
-          if (gone) round.removed(state);
-        }),
+        round.tried(
+          purge(this.#engine, head).then((gone) => {
+            if (gone) round.removed(state);
+          }),
+        ),
       );
       records += step.records;
       if (records < RECORDS_A_BATCH) continue;

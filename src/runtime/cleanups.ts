@@ -1,10 +1,10 @@
 /** The users' `cleanup` hooks, after tasks have ended without success. What they do never touches the task again. */
-import { messageOf } from '../errors.js';
 import { decodeHead } from '../state/head.js';
 import { keys } from '../state/keys.js';
 import type { CleanupReason } from './task-options.js';
 import type { Engine, Handler } from './engine.js';
 import { argumentsOf, examine, inputTextOf } from './snapshot.js';
+import { alertedError } from './task-errors.js';
 
 export class Cleanups {
   readonly #engine: Engine;
@@ -36,7 +36,11 @@ export class Cleanups {
       const { snapshot } = await examine(this.#engine, handler, head, head.task.orphanCause ?? 'own');
       await handler.cleanup?.(snapshot, reason, args);
     } catch (error) {
-      emitter.alert('cleanup_failed', { task_id: taskId, name: handler.name, reason: messageOf(error) });
+      emitter.alert('cleanup_failed', {
+        task_id: taskId,
+        name: handler.name,
+        ...alertedError(this.#engine, error),
+      });
     }
   }
 }

@@ -24,19 +24,24 @@ export async function applied({ queue, emitter }: Engine, partition: string, bat
 
 const CODES = { dead_letter: 'TASK_DEAD_LETTER', cancelled: 'TASK_CANCELLED' } as const;
 
-/** Ends a task that nobody runs, and has it cleaned up after; whether it was still free to be ended. */
+/**
+ * Ends a task that nobody runs, and has it cleaned up after; whether it was still free to be ended.
+ * @param reason what the event says: nothing that users wrote into errors
+ */
 export async function endUnowned(
   engine: Engine,
   head: Head,
   status: 'dead_letter' | 'cancelled',
   crashes: readonly CrashEvidence[],
   message: string,
+  reason: string = message,
 ): Promise<boolean> {
   const { taskId, name } = head.task;
   const partition = engine.store.partitionOf(taskId);
   const error = storedErrorOf(new RecoveryError(CODES[status], message), engine.settings);
   const stamp = stampFor(engine, taskId);
-  if (!(await applied(engine, partition, endBatch(head, { status, crashes, error, ...stamp })))) return false;
+  if (!(await applied(engine, partition, endBatch(head, { status, crashes, error, reason, ...stamp }))))
+    return false;
   const handler = engine.handlers.get(name);
   if (handler !== undefined) engine.cleanups.run(handler, taskId, status);
   return true;

@@ -26,7 +26,7 @@ async function countersOf(store: Store): Promise<Counters> {
     if (!record || record instanceof Error) continue;
     for (const field of Object.values(counterFields)) {
       const count = Number(record.get(field) ?? 0);
-      if (Number.isSafeInteger(count)) sums[field] += count;
+      if (Number.isSafeInteger(count) && count >= 0) sums[field] += count;
     }
   }
   return sums;

@@ -1,5 +1,5 @@
 /** Recovery of failed documents: on demand, or by itself, at once and then periodically. */
-import { kindOf, messageOf } from '../errors.js';
+import { kindOf } from '../errors.js';
 import { checkFilter } from '../domain/check-options.js';
 import { DOCUMENT_FILTER_CHECKS } from '../domain/document-recovery.js';
 import type {
@@ -26,6 +26,7 @@ import { Slots } from './slots.js';
 import { argumentsOf, inputTextOf } from './snapshot.js';
 import type { Starter } from './starter.js';
 import { handlerOf } from './with-recovery.js';
+import { alertedError } from './task-errors.js';
 
 /** What a run of document recovery did. Of the documents the first 1,000 are listed; the numbers are exact. */
 export interface DocumentRecoveryReport {
@@ -230,7 +231,7 @@ export class DocumentRecoveryManager {
       nextMs = this.#settings.recoveryIntervalMs;
       log.recovery('documents were not recovered: %s', kindOf(error));
       if (this.#engine.closing === null)
-        this.#engine.emitter.alert('document_recovery_failed', { reason: messageOf(error) });
+        this.#engine.emitter.alert('document_recovery_failed', alertedError(this.#engine, error));
     }
     if (!this.#isOn(series)) return;
     if (nextMs === null) {

@@ -142,7 +142,8 @@ export class DocumentRun {
           const retries = failed?.failure.retryCount ?? 0;
           if (status !== 'failed' || retries < settings.maxRetries || !this.#isOurs(head)) return;
           const reason = givenUp(retries, task.error);
-          if (!(await endUnowned(engine, head, 'dead_letter', crashes, reason))) return;
+          if (!(await endUnowned(engine, head, 'dead_letter', crashes, reason, givenUp(retries, null))))
+            return;
           this.#report.add({ taskId, name, decision: 'dead_letter', reason, outcome: 'dead_letter' });
         },
       );

@@ -8,6 +8,7 @@ import type { Engine, Handler } from './engine.js';
 import { planFor } from './snapshot.js';
 import type { Found } from './snapshot.js';
 import { watched } from './watching.js';
+import { alertedError } from './task-errors.js';
 
 interface Execution {
   readonly found: Found;
@@ -33,7 +34,11 @@ export async function execute(
     if (asked === null) return unanswered(attempt);
     if ('error' in asked.evidence) {
       const { taskId, name } = found.head.task;
-      engine.emitter.alert('validate_failed', { task_id: taskId, name, reason: asked.evidence.error });
+      engine.emitter.alert('validate_failed', {
+        task_id: taskId,
+        name,
+        ...alertedError(engine, asked.thrown),
+      });
     }
     result = asked.result;
     plan = planFor(engine, handler, { ...found.snapshot, validation: asked.evidence });
@@ -84,7 +89,7 @@ function stopOf(attempt: Attempt): Promise<null> {
 async function ask(
   handler: Handler,
   snapshot: TaskSnapshot,
-): Promise<{ evidence: ValidationEvidence; result: unknown }> {
+): Promise<{ evidence: ValidationEvidence; result: unknown; thrown?: unknown }> {
   try {
     const answer = await handler.validate?.(snapshot);
     if (typeof answer === 'object' && answer !== null && 'complete' in answer) {
@@ -93,9 +98,9 @@ async function ask(
     if (answer === 'complete' || answer === 'resume' || answer === 'restart' || answer === 'unrecoverable') {
       return { evidence: { answer }, result: undefined };
     }
-    return { evidence: { error: 'validate gave none of its four answers' }, result: undefined };
+    throw new TypeError('validate gave none of its four answers');
   } catch (thrown) {
-    return { evidence: { error: messageOf(thrown) }, result: undefined };
+    return { evidence: { error: messageOf(thrown) }, result: undefined, thrown };
   }
 }
 

@@ -1,5 +1,5 @@
 /** How recovery is: figures, the user's own checks, the storage's settings; and who is told when a threshold is crossed. */
-import { isRecoveryError, kindOf } from '../errors.js';
+import { isRecoveryError, kindOf, RecoveryError } from '../errors.js';
 import { checkOptions } from '../domain/check-options.js';
 import type { Dispatcher, QueueCounts } from '../domain/dispatch.js';
 import type {
@@ -14,6 +14,7 @@ import { readWorkload, successRate } from '../monitoring/figures.js';
 import { areThresholds, judge, thresholdsOf } from '../monitoring/thresholds.js';
 import { readRecoveries } from '../state/recovery-counters.js';
 import type { StorageReport } from '../storage/storage.js';
+import { within } from './deferred.js';
 import type { DocumentRecoveryManager } from './document-manager.js';
 import type { Engine } from './engine.js';
 import { runCheck } from './health-check.js';
@@ -47,6 +48,7 @@ const NO_FIGURES: Figures = {
 
 interface Looked {
   readonly figures: Figures;
+  readonly workers: number;
   readonly nowMs: number;
 }
 
@@ -69,7 +71,7 @@ export class Health {
       this.#checkStorage(),
       this.look().then(
         (found) => ({ ...found, error: null }),
-        (error: unknown) => ({ figures: null, nowMs: null, error: kindOf(error) }),
+        (error: unknown) => ({ figures: null, workers: 0, nowMs: null, error: kindOf(error) }),
       ),
       this.#inspect(),
       Promise.all([
@@ -84,6 +86,13 @@ export class Health {
     for (const [name, { status, error }] of own)
       if (status === 'down')
         reasons.push(unhealthy('check_failed', `the check "${name}" failed (${error ?? ''}).`));
+    if (looked.figures !== null && looked.workers === 0 && (looked.figures.orphaned_task_count ?? 0) > 0)
+      reasons.push(
+        unhealthy(
+          'no_worker',
+          `${looked.figures.orphaned_task_count} of its tasks are to be recovered, and no worker is alive.`,
+        ),
+      );
     if (looked.figures !== null)
       reasons.push(...judge(judgedOf(looked.figures), thresholdsOf(options.thresholds, settings.thresholds)));
     return {
@@ -135,7 +144,7 @@ export class Health {
       tasks.allNames().then((names) => readWorkload(store, names)),
       readRecoveries(store),
     ]);
-    const { queue, overdue, stuck, processing, oldestProcessingMs, lastRunMs, nowMs } = workload;
+    const { queue, overdue, stuck, processing, workers, oldestProcessingMs, lastRunMs, nowMs } = workload;
     const figures: Figures = {
       recovery_queue_depth: queue,
       recent_failure_count: window.failures,
@@ -147,7 +156,7 @@ export class Health {
       last_recovery_run: lastRunMs,
     };
     this.#tell(judge(judgedOf(figures), settings.thresholds));
-    return { figures, nowMs };
+    return { figures, workers, nowMs };
   }
 
   #tell(reasons: readonly HealthReason[]): void {
@@ -211,7 +220,9 @@ export class Health {
   async #inspect(): Promise<StorageReport | null> {
     const { storage, callDeadlineMs } = this.#engine.store;
     try {
-      return (await storage.inspect?.({ deadlineMs: callDeadlineMs })) ?? null;
+      const report = Promise.resolve(storage.inspect?.({ deadlineMs: callDeadlineMs }));
+      const late = (): Error => new RecoveryError('STORAGE_UNAVAILABLE', 'inspect did not answer.');
+      return (await within(this.#engine.clock, 2 * callDeadlineMs, report, late)) ?? null;
     } catch (error) {
       if (isRecoveryError(error, 'STORAGE_UNAVAILABLE')) return null;
       return { durability: 'unknown', warnings: ["The storage's settings could not be read."] };

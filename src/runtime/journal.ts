@@ -88,9 +88,9 @@ export class Journal {
     return true;
   }
 
-  /** Keeps a text for the watchers of later attempts; nothing where that is too long. */
+  /** Keeps a text for the watchers of later attempts; nothing where that is too long, or no storage could. */
   keep(text: unknown): void {
-    if (typeof text !== 'string' || text.length > MOST_KEPT) return;
+    if (typeof text !== 'string' || text.length > MOST_KEPT || !text.isWellFormed()) return;
     this.#writer.note((draft) => draft.set(keys.head(this.#live.start.taskId), { [TRACE_FIELD]: text }));
   }
 

@@ -23,12 +23,18 @@ const SAFE = [
   'attempt',
   'cause',
   'crashes',
+  'error_name',
+  'error_code',
+  // A text of the storage adapter's own.
+  'warning',
 ];
 /** Events that somebody may have to look into. */
-const TOLD = ['alert', 'recovery_failed', 'dead_lettered', 'lease_lost'] as const;
+const TOLD = ['alert', 'task_failed', 'dead_lettered', 'lease_lost'] as const;
 
 export class Logging {
   readonly #logger: Logger | null;
+  /** How many tasks the last pass was told to have found: sweeps while they wait are no news. */
+  lastFound = 0;
 
   constructor(logger: Logger | null, emitter: Pick<Emitter, 'on'>) {
     this.#logger = logger;
@@ -66,6 +72,8 @@ function quoted(text: string): string {
   return /^[\w.:/-]+$/.test(text) ? text : JSON.stringify(text);
 }
 
+/** Outcomes that are the end of a task. */
+const ENDS: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled', 'dead_letter']);
 /** Into how many parts of a pass progress is logged. */
 const PARTS = 10;
 
@@ -82,10 +90,12 @@ export class PassLog {
 
   found(total: number): void {
     this.#total = total;
-    if (total > 0) this.#log.write('info', `${total} tasks to recover`);
+    if (total > 0 && total !== this.#log.lastFound) this.#log.write('info', `tasks to recover: ${total}`);
+    this.#log.lastFound = total;
   }
 
   ended({ outcome }: Pick<TaskReport, 'outcome'>): void {
+    if (!ENDS.has(outcome)) return;
     this.#done += 1;
     if (outcome === 'failed' || outcome === 'dead_letter') this.#bad += 1;
     // What came meanwhile counts too.
@@ -95,9 +105,16 @@ export class PassLog {
     this.#log.write('info', `${this.#done}/${total} done, ${this.#bad} failed`);
   }
 
-  over({ recovered, failed, deadLettered, deferred, skipped, durationMs }: RecoveryReport): void {
-    if (this.#done === 0) return;
-    const parts = `${recovered} recovered, ${failed} failed, ${deadLettered} given up, ${deferred} deferred, ${skipped} skipped`;
-    this.#log.write('info', `recovery ended after ${durationMs} ms: ${parts}`);
+  over({ recovered, failed, deadLettered, released, deferred, skipped, durationMs }: RecoveryReport): void {
+    if (recovered + deadLettered === 0) return;
+    const parts = [
+      `${recovered} taken back`,
+      `${failed} of them failed`,
+      `${released} given back`,
+      `${deadLettered} given up`,
+      `${deferred} deferred`,
+      `${skipped} skipped`,
+    ];
+    this.#log.write('info', `recovery ended after ${durationMs} ms: ${parts.join(', ')}`);
   }
 }

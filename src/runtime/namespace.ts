@@ -34,6 +34,7 @@ export async function namespaceExists(engine: Engine): Promise<boolean> {
   const { records } = await store.read(store.home, [keys.meta]);
   if (!records[0]) return false;
   assertLayout(records[0], expectedLayout(engine));
+  store.known = true;
   return true;
 }
 
@@ -47,7 +48,12 @@ export async function openNamespace(engine: Engine): Promise<void> {
       notAfter: notAfter(engine, store.home),
       set: [{ key: keys.meta, fields: expectedLayout(engine) }],
     });
-    if (outcome.status === 'applied' || outcome.status === 'duplicate') return;
+    if (outcome.status === 'applied' || outcome.status === 'duplicate') {
+      // It was there before: the storage has lost it, with all that was in it.
+      if (store.known) engine.emitter.alert('storage_rolled_back');
+      store.known = true;
+      return;
+    }
     if (outcome.status === 'refused') throw refusalError(outcome);
   }
   throw new RecoveryError(

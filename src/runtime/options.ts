@@ -252,6 +252,7 @@ function limitsOf(given: Limits = {}): Bounds {
 /** @throws `INVALID_OPTION` naming every option that is unknown, ill-typed or missing */
 export function settingsOf(options: RecoveryOptions): Settings {
   checkOptions('createRecovery', options, RECOVERY_CHECKS, ['storage']);
+  const documents = documentSettingsOf('createRecovery, documents', options.documents ?? {});
   return {
     namespace: options.namespace ?? 'rekindle',
     slot: options.slot ?? null,
@@ -265,9 +266,9 @@ export function settingsOf(options: RecoveryOptions): Settings {
     checkpointEvents: options.optionalEvents?.includes('checkpoint_created') ?? false,
     itemEvents: options.optionalEvents?.includes('item_completed') ?? false,
     redact: options.redact ?? null,
-    documents: documentSettingsOf('createRecovery, documents', options.documents ?? {}),
+    documents,
     thresholds: thresholdsOf(options.thresholds),
-    retention: retentionOf(options.retention),
+    retention: retentionOf(options.retention, documents),
     monitorIntervalMs: options.monitorIntervalMs ?? 60_000,
     logger: options.logger ?? null,
     dispatch: options.dispatch ?? null,

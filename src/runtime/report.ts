@@ -43,6 +43,8 @@ export interface RecoveryReport {
   /** Left in the recovery queue for later: by backoff, for another try after an error, or behind other suspects. */
   readonly deferred: number;
   readonly deadLettered: number;
+  /** Claimed and started, and given back by a shutdown. */
+  readonly released: number;
   /** Running tasks, anywhere, without progress for `stuckAfterMs`. They are reported, never taken. */
   readonly stuck: number;
   readonly durationMs: number;
@@ -60,6 +62,7 @@ export class ReportBuilder {
   #failed = 0;
   #skipped = 0;
   #deadLettered = 0;
+  #released = 0;
   #discovered = 0;
   #stuck = 0;
   #deferred = 0;
@@ -91,6 +94,7 @@ export class ReportBuilder {
     if (task.outcome === 'failed') this.#failed += 1;
     if (task.outcome === 'skipped') this.#skipped += 1;
     if (task.outcome === 'dead_letter') this.#deadLettered += 1;
+    if (task.outcome === 'released') this.#released += 1;
     this.#onTask?.(task);
     if (this.#tasks.length < LISTED) {
       this.#tasks.push({ ...task, items: task.items ?? null, error: task.error ?? null });
@@ -105,6 +109,7 @@ export class ReportBuilder {
       skipped: this.#skipped,
       deferred: this.#deferred,
       deadLettered: this.#deadLettered,
+      released: this.#released,
       stuck: this.#stuck,
       durationMs: Math.round(nowMs - this.#startedMs),
       tasks: [...this.#tasks],

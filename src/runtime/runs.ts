@@ -1,5 +1,5 @@
 /** Recovery on demand, at start and periodically: the five phases, and what a caller sees of them. */
-import { isRecoveryError, kindOf, messageOf, RecoveryError } from '../errors.js';
+import { isRecoveryError, kindOf, RecoveryError } from '../errors.js';
 import { checkFilter, checkOptions, isText, listOf, number, oneOf } from '../domain/check-options.js';
 import { DOCUMENT_FILTER_CHECKS, isRedrive } from '../domain/document-recovery.js';
 import type { RedriveFilter } from '../domain/document-recovery.js';
@@ -30,6 +30,7 @@ import { examine, inputTextOf, planFor } from './snapshot.js';
 import type { Starter } from './starter.js';
 import { heldBack } from './submitter.js';
 import { Sweeper } from './sweeper.js';
+import { alertedError } from './task-errors.js';
 
 /** Options of `runStartupRecovery`. */
 export interface StartupOptions {
@@ -129,7 +130,7 @@ export class Runs {
     } catch (error) {
       if (options.onUnavailable !== 'continue' || !isAway(error)) throw error;
       log.recovery('start goes on without recovery: %s', kindOf(error));
-      this.#engine.emitter.alert('recovery_postponed', { reason: messageOf(error) });
+      this.#engine.emitter.alert('recovery_postponed', alertedError(this.#engine, error));
       this.sweeper.start(Math.min(leaseMs, this.#engine.settings.sweepIntervalMs));
       this.#startBackground();
       const empty = new ReportBuilder(0).build(0);

@@ -5,9 +5,10 @@
  * A process that was frozen, or a storage whose clock jumped, would take every lease for over: after a sweep that fired
  * late, or saw the two clocks part by more than a third of the lease, leases are not judged for a whole lease.
  */
-import { kindOf, messageOf } from '../errors.js';
+import { kindOf } from '../errors.js';
 import { log } from '../log.js';
 import type { Engine } from './engine.js';
+import { alertedError } from './task-errors.js';
 
 /** One sweep. Resolves when its tasks are under way. */
 export type Sweep = (judgeLeases: boolean) => Promise<void>;
@@ -132,7 +133,7 @@ export class Sweeper {
       await this.#sweep(trusted);
     } catch (error) {
       log.recovery('sweep failed: %s', kindOf(error));
-      emitter.alert('sweep_failed', { reason: messageOf(error) });
+      emitter.alert('sweep_failed', alertedError(this.#engine, error));
       if (this.#started) this.#retrySoon(Math.min(settings.leaseMs, settings.sweepIntervalMs));
     }
   }

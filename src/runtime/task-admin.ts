@@ -83,7 +83,8 @@ export class TaskAdmin implements TaskCommands, FailureCommands {
   /** Takes a task that has ended away, with all that is kept of it; false when there is none. */
   async removeTask(taskId: string): Promise<boolean> {
     for (let tries = 0; tries < TRIES; tries += 1) {
-      const head = await this.#findAny(taskId);
+      // One whose removal was begun is removed to its end.
+      const head = await this.#read(taskId);
       if (head === null) return false;
       if (!ENDED.has(head.task.status)) throw wrongState(head.task, 'cancel it, or wait for its end');
       if (await purge(this.#engine, head)) return true;
@@ -108,6 +109,14 @@ export class TaskAdmin implements TaskCommands, FailureCommands {
   /** Whoever waits for its next try here looks at once. */
   #wake(taskId: string): void {
     for (const { taskId: waiting, wake } of this.#engine.pauses) if (waiting === taskId) wake();
+  }
+
+  async #read(taskId: string): Promise<Head | null> {
+    const { store } = this.#engine;
+    checkId('The task id', taskId);
+    await store.look();
+    const { records } = await store.read(store.partitionOf(taskId), [keys.head(taskId)]);
+    return records[0] ? decodeHead(taskId, records[0]) : null;
   }
 
   /** Null when there is none. */

@@ -1,5 +1,6 @@
 /** Errors about one task, and how a task's own error is kept. */
 import type { StoredError, TaskRecord } from '../domain/task.js';
+import { errorDetails } from '../state/task-events.js';
 import { isErrorLike, isRecoveryError, messageOf, RecoveryError } from '../errors.js';
 
 const LONGEST_NAME = 256;
@@ -23,6 +24,14 @@ export interface ErrorPolicy {
   readonly limits: { readonly errorBytes: number };
   /** The user's own censor; null without one. */
   readonly redact: ((error: StoredError) => StoredError) | null;
+}
+
+/** What an alert says of an error: never its message, which may hold what users wrote. */
+export function alertedError(
+  { settings }: { readonly settings: ErrorPolicy },
+  thrown: unknown,
+): Readonly<Record<string, string>> {
+  return errorDetails(storedErrorOf(thrown, settings));
 }
 
 /** What is kept of anything that was thrown: name, code and a message cut to size. Never arguments or a stack. */

@@ -3,7 +3,9 @@ import type { Clock } from '../clock.js';
 import { RecoveryError } from '../errors.js';
 import { indexes } from '../state/keys.js';
 import type { RecordWriter } from '../state/record-writer.js';
+import type { Batch } from '../storage/storage.js';
 import { within } from './deferred.js';
+import type { Handler } from './engine.js';
 
 export class TaskNames {
   readonly #clock: Clock;
@@ -39,7 +41,8 @@ export class TaskNames {
   #write(name: string, writer: RecordWriter, retentionMs: number | null | undefined): Promise<number> {
     const written = writer.write((draft) => {
       draft.index(indexes.names, name, 0);
-      draft.index(indexes.retentions, name, retentionScore(retentionMs));
+      // What another version of the code says stands until somebody says otherwise.
+      if (retentionMs !== undefined) draft.index(indexes.retentions, name, retentionScore(retentionMs));
     });
     this.#names.set(name, written);
     written.then(
@@ -57,12 +60,21 @@ export class TaskNames {
   }
 }
 
-function retentionScore(retentionMs: number | null | undefined): number | null {
-  if (retentionMs === undefined) return null;
+/** As the index has it: -1 is for ever. */
+function retentionScore(retentionMs: number | null): number {
   return retentionMs ?? -1;
 }
 
 function notWritten(name: string): RecoveryError {
   const message = `The storage did not take the new task name "${name}" in time. Try again later.`;
   return new RecoveryError('STORAGE_UNAVAILABLE', message, { retryable: true });
+}
+
+/** What all names of a worker say, for the batch that it signs on with: also a worker that starts none of them may clean up. */
+export function retentionsOf(
+  handlers: Iterable<Pick<Handler, 'name' | 'retentionMs'>>,
+): NonNullable<Batch['index']> {
+  return [...handlers].flatMap(({ name: id, retentionMs }) =>
+    retentionMs === undefined ? [] : [{ index: indexes.retentions, id, score: retentionScore(retentionMs) }],
+  );
 }

@@ -16,7 +16,7 @@ import { admissionMs, assertOpen, notAfter } from './engine.js';
 import type { ProcessIdentity } from './identity.js';
 import type { LeaseHolder } from './lease-keeper.js';
 import { openNamespace } from './namespace.js';
-import { TaskNames } from './task-names.js';
+import { retentionsOf, TaskNames } from './task-names.js';
 
 const TRIES = 20;
 
@@ -176,7 +176,10 @@ export class Worker implements LeaseHolder {
         guard: { key, expect, next: makeToken(fence, nonce, 0) },
         notAfter: notAfter(this.#engine, store.home),
         set: [{ key, fields: this.#fields() }],
-        index: [{ index: indexes.workers, id: this.incarnation, score: { fromNow: settings.leaseMs } }],
+        index: [
+          { index: indexes.workers, id: this.incarnation, score: { fromNow: settings.leaseMs } },
+          ...retentionsOf(this.#engine.handlers.values()),
+        ],
       });
       if (outcome.status === 'applied' || outcome.status === 'duplicate') break;
       if (outcome.status === 'refused' || tries >= TRIES)
@@ -228,11 +231,8 @@ export class Worker implements LeaseHolder {
         // At once: a twin with our slot takes the record away, and a worker without one can't be proven dead.
         if (this.#engine.closing === null)
           this.#open().catch((error: unknown) => log.recovery('%s', kindOf(error)));
-        return new RecoveryError(
-          'LEASE_LOST',
-          'The worker record was removed from the storage; sign on again.',
-          { retryable: true },
-        );
+        const message = 'The worker record was removed from the storage; sign on again.';
+        return new RecoveryError('LEASE_LOST', message, { retryable: true });
       },
     };
   }

@@ -13,6 +13,7 @@ const reason: z.ZodType<HealthReason, HealthReason> = schemaOf<HealthReason>()(
       'queue',
       'oldest_processing',
       'success_rate',
+      'no_worker',
       'storage_unavailable',
       'check_failed',
       'worker_stopped',

@@ -12,22 +12,9 @@
 import { isRecoveryError, RecoveryError } from '../errors.js';
 import { log } from '../log.js';
 import type { Batch, CommitReply, Outcome } from '../storage/storage.js';
+import { withoutCounters } from './batch-source.js';
+import type { BatchSource } from './batch-source.js';
 import type { Store } from './store.js';
-
-/** Something that has a batch to commit. At most one batch a source is on its way. */
-export interface BatchSource {
-  readonly partition: string;
-  /** True when the batch renews a lease. */
-  readonly urgent: boolean;
-  /** True when nobody waits for the batch any more: it is not sent again. */
-  readonly abandoned: boolean;
-  /** Roughly how many characters the batch holds. */
-  readonly size: number;
-  /** The batch; the very same one until it is settled. */
-  freeze(): Batch;
-  settle(outcome: Outcome, nowMs: number): void;
-  fail(error: RecoveryError): void;
-}
 
 const MAX_BATCHES = 256;
 const MAX_CHARACTERS = 1024 * 1024;
@@ -163,7 +150,7 @@ class Lane {
       const reply = await this.#store.commit(this.#partition, batches);
       this.#retryMs = FIRST_RETRY_MS;
       this.#failure = null;
-      this.#settle(sources, reply);
+      this.#settle(sources, batches, reply);
     } catch (thrown) {
       this.#failed(sources, asError(thrown));
     }
@@ -172,10 +159,12 @@ class Lane {
     this.#next();
   }
 
-  #settle(sources: readonly BatchSource[], reply: CommitReply): void {
+  #settle(sources: readonly BatchSource[], batches: readonly Batch[], reply: CommitReply): void {
     for (const [index, source] of sources.entries()) {
       const outcome = reply.outcomes[index];
-      if (outcome === undefined) source.fail(asError(new TypeError('The storage left out an outcome.')));
+      const uncounted = outcome === undefined ? null : withoutCounters(source, batches[index], outcome);
+      if (uncounted !== null) this.#unsettled.push(uncounted);
+      else if (outcome === undefined) source.fail(asError(new TypeError('The storage left out an outcome.')));
       else source.settle(outcome, reply.nowMs);
     }
   }

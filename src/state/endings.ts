@@ -15,6 +15,8 @@ export interface Ending {
   readonly status: 'dead_letter' | 'cancelled' | 'failed';
   readonly crashes: readonly CrashEvidence[];
   readonly error: StoredError;
+  /** What the event says. */
+  readonly reason: string;
   readonly nonce: string;
   readonly notAfter: number;
   /** The storage's time, as whoever ends it knows it. */
@@ -30,7 +32,7 @@ const END_EVENTS = {
 /** Ends a task that nobody runs: gives it up with the evidence, or cancels it. */
 export function endBatch(head: Head, ending: Ending): Batch & { append: Fields[] } {
   const { taskId, name, attempt, fence } = head.task;
-  const { status, crashes, error, nonce, notAfter } = ending;
+  const { status, crashes, error, reason, nonce, notAfter } = ending;
   const seq = head.eventSeq + 1;
   // A dead letter is still a failed document; a cancelled task is none.
   const kept = status === 'dead_letter';
@@ -63,7 +65,7 @@ export function endBatch(head: Head, ending: Ending): Batch & { append: Fields[]
     increment: counted(head, ending),
     append: [
       eventFields(END_EVENTS[status], { taskId, name, attempt, recovered: true }, seq, {
-        reason: error.message,
+        reason,
         crashes: String(crashes.length),
       }),
     ],
@@ -120,11 +122,12 @@ export function requeueBatch(head: Head, nonce: string, notAfter: number): Batch
         },
       },
     ],
-    remove: [keys.control(taskId)],
-    index: replaced(leave(head), [
-      { ...queue, score: { fromNow: priorityBase(priority) } },
-      ...(change?.index ?? []),
-    ]),
+    // Whoever puts it back has read it.
+    remove: [keys.control(taskId), keys.quarantine(taskId)],
+    index: replaced(
+      [...leave(head), { index: indexes.quarantined(name), id: taskId, score: null }],
+      [{ ...queue, score: { fromNow: priorityBase(priority) } }, ...(change?.index ?? [])],
+    ),
     append: [
       eventFields('task_requeued', { taskId, name, attempt, recovered: true }, seq, {
         status,

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Clock } from '../clock.js';
 import { RecoveryError } from '../errors.js';
 import type { RecoveryEvent } from '../domain/events.js';
@@ -12,11 +13,23 @@ const POLL_MS = 250;
 
 type Positions = (string | null)[];
 
+function foreign(): RecoveryError {
+  return new RecoveryError('INVALID_VALUE', 'This is no event cursor of this namespace. Start without one.');
+}
+
 function decode(cursor: string, partitions: number): Positions {
   const positions = decodeParts(cursor);
-  if (positions.length !== partitions)
-    throw new RecoveryError('INVALID_VALUE', 'This is no event cursor of this namespace. Start without one.');
-  return positions.map((position) => (typeof position === 'string' ? position : null));
+  if (positions.length !== partitions) throw foreign();
+  return positions.map(positionOf);
+}
+
+const LONGEST_POSITION = 256;
+
+/** @throws `INVALID_VALUE` */
+function positionOf(position: unknown): string | null {
+  if (position === null) return null;
+  if (typeof position === 'string' && position !== '' && position.length <= LONGEST_POSITION) return position;
+  throw foreign();
 }
 
 function truncated(nowMs: number): RecoveryEvent {
@@ -68,6 +81,8 @@ export async function* followEvents(
   const positions: Positions =
     after === undefined ? store.partitions.map(() => null) : decode(after, store.partitions.length);
   const signals = [signal, closed].filter((each) => each !== undefined);
+  // It is every follower's: many listeners are no leak.
+  if (closed !== undefined) setMaxListeners(0, closed);
   const ended = (): boolean => signals.some((each) => each.aborted);
   await store.look();
   while (!ended()) {

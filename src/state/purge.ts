@@ -28,7 +28,7 @@ export function purgeStep(head: Head, stamp: Stamp): PurgeStep {
   const removed = Math.min(head.purged ?? 0, pieces.length);
   const left = pieces.slice(removed);
   if (left.length <= RECORDS_A_BATCH)
-    return { batch: removeBatch(head, stamp, left), records: left.length + 5, rest: null };
+    return { batch: removeBatch(head, stamp, left), records: left.length + 6, rest: null };
   const page = left.slice(0, RECORDS_A_BATCH);
   const key = keys.head(taskId);
   const token = makeToken(fence, stamp.nonce, 0);

@@ -8,7 +8,8 @@
 import type { Clock } from '../clock.js';
 import { RecoveryError } from '../errors.js';
 import type { Batch, Outcome, StoredRecord } from '../storage/storage.js';
-import type { BatchSource, CommitQueue } from './commit-queue.js';
+import type { BatchSource } from './batch-source.js';
+import type { CommitQueue } from './commit-queue.js';
 import { Draft } from './draft.js';
 import { makeToken } from './token.js';
 

@@ -2,7 +2,7 @@
  * What recovery has come to, counted in the commits that decide it: in all, and by the five minutes for windows. A task
  * that is neither recovered nor failed costs nothing here.
  */
-import type { Batch } from '../storage/storage.js';
+import type { Batch, StoredRecord } from '../storage/storage.js';
 import { keys } from './keys.js';
 import type { Store } from './store.js';
 
@@ -81,22 +81,26 @@ async function readPart(
   partition: string,
   windowMs: number,
 ): Promise<{ totals: RecoveryFigures; window: RecoveryFigures }> {
-  const nowMs = store.estimatedNowMs(partition);
-  const first = Math.floor((nowMs - windowMs) / SLOT_MS);
+  // Its own time, which may be another one than that of the others.
+  const first = await store.readEach(partition, [keys.recoveryTotals]);
+  const { nowMs } = first;
+  const firstSlot = Math.floor((nowMs - windowMs) / SLOT_MS);
   const from = Math.floor((nowMs - windowMs) / HOUR_MS);
   // One more: others may be ahead of this process's estimate, and an hour may begin meanwhile.
   const hours = Array.from({ length: Math.floor(nowMs / HOUR_MS) + 2 - from }, (_, at) => from + at);
-  const { records } = await store.readEach(partition, [
-    keys.recoveryTotals,
-    ...hours.map((hour) => keys.recoveryHour(hour)),
-  ]);
+  const { records } = await store.readEach(
+    partition,
+    hours.map((hour) => keys.recoveryHour(hour)),
+  );
   // What something else has written over counts as nothing.
-  const known = records.map((record) => (record instanceof Error ? null : record));
-  const [all, ...each] = known;
+  const known = (record: StoredRecord | Error | null | undefined): StoredRecord | null =>
+    record === undefined || record instanceof Error ? null : record;
+  const all = known(first.records[0]);
+  const each = records.map(known);
   const slots = each.flatMap((record, at) => {
     const start = (hours[at] ?? 0) * SLOTS;
     return Array.from({ length: SLOTS }, (_, slot) =>
-      start + slot < first || record === null
+      start + slot < firstSlot || record === null
         ? NOTHING
         : figuresOf((name) => record.get(`${slot}:${name}`) ?? 0),
     );

@@ -46,9 +46,17 @@ export function removeBatch(
   return {
     guard: { key: keys.head(taskId), expect: head.token, next: null },
     notAfter,
-    remove: [keys.input(taskId), keys.result(taskId), keys.control(taskId), keys.failure(taskId), ...pieces],
+    remove: [
+      keys.input(taskId),
+      keys.result(taskId),
+      keys.control(taskId),
+      keys.failure(taskId),
+      keys.quarantine(taskId),
+      ...pieces,
+    ],
     index: [
       ...leave(head),
+      { index: indexes.quarantined(head.task.name), id: taskId, score: null },
       ...(head.group === null ? [] : [{ index: indexes.group(head.group), id: taskId, score: null }]),
       ...(failure === null ? [] : forgotten(taskId, failure).index),
     ],

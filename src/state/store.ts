@@ -32,6 +32,8 @@ export class Store {
   readonly home: string;
   /** Checks that the namespace is laid out as this client believes; null once that is known. */
   firstLook: (() => Promise<unknown>) | null = null;
+  /** Whether the namespace was there at any time. */
+  known = false;
   readonly #options: CallOptions;
   readonly #times = new Map<string, TimeMark>();
   #failedMs: number | null = null;

@@ -69,7 +69,8 @@ const CHECKS = {
 function decodeCursor(text: string): Cursor {
   const [partition, index, score, id] = decodeParts(text);
   const named = typeof partition === 'string' && typeof index === 'string';
-  if (named && typeof score === 'number' && typeof id === 'string') return { partition, index, score, id };
+  if (named && typeof score === 'number' && Number.isFinite(score) && typeof id === 'string')
+    return { partition, index, score, id };
   throw foreignCursor();
 }
 

@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { Writable } from 'node:stream';
-import { afterAll } from 'vitest';
+import { afterAll, expect, vi } from 'vitest';
 import type { Io } from '../../src/cli/io.js';
 import { run } from '../../src/cli/run.js';
-import type { Recovery, RecoveryOptions, WrappedTask } from '../../src/index.js';
+import type { Recovery, RecoveryOptions, Storage, WrappedTask } from '../../src/index.js';
 import { createRecovery } from '../../src/runtime/create-recovery.js';
 import { sqliteStorage } from '../../src/storage/sqlite.js';
 
@@ -29,6 +29,8 @@ interface Surroundings {
   /** Hears what is printed on stdout, as it comes. */
   readonly heard?: (text: string) => void;
 }
+
+const LEASE_MS = 300;
 
 class Heard extends Writable {
   text = '';
@@ -103,6 +105,38 @@ export async function withRecovery(
   }
 }
 
+/** Runs `work` while a worker is alive there, that has none of the functions of the others. */
+export async function withWorker(file: string, work: () => Promise<unknown>, partitions = 1): Promise<void> {
+  const worker = async (recovery: Recovery): Promise<void> => {
+    recovery.withRecovery(() => null, { name: 'another' });
+    await recovery.runStartupRecovery();
+    await work();
+  };
+  await withRecovery(file, worker, { partitions });
+}
+
+/** Leaves `held-1` behind with a lease that is over: its process died, so to say. */
+export async function crash(file: string): Promise<void> {
+  const sqlite = sqliteStorage(file, { synchronous: 'OFF' });
+  let dead = false;
+  const alive = <T>(call: () => Promise<T>): Promise<T> => (dead ? new Promise<T>(() => {}) : call());
+  const storage: Storage = {
+    ...sqlite,
+    read: (...args) => alive(() => sqlite.read(...args)),
+    commit: (...args) => alive(() => sqlite.commit(...args)),
+  };
+  const recovery = createRecovery({ storage, leaseMs: LEASE_MS });
+  const { result } = await jobOf(recovery).start('held-1');
+  result.catch(() => {});
+  dead = true;
+  await recovery.shutdown({ timeoutMs: 50 });
+  await withRecovery(file, async ({ tasks }) => {
+    const { leaseUntilMs } = (await tasks.get('held-1')) ?? {};
+    const isOver = (): void => expect(Date.now()).toBeGreaterThan(leaseUntilMs ?? Infinity);
+    await vi.waitFor(isOver, { timeout: 10_000, interval: 25 });
+  });
+}
+
 /** A promise that ends with the attempt, by its signal. */
 export function untilAborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
@@ -136,11 +170,12 @@ export async function prepare(recovery: Recovery): Promise<void> {
   await recovery.tasks.cancel('held-0', { reason: 'not wanted' });
 }
 
-/** A module for `--import` that exports a Recovery of this process. */
-export function moduleOf(recovery: Recovery): string {
+/** A module for `--import` that exports a Recovery of this process, and functions of it. */
+export function moduleOf(recovery: Recovery, functions: Readonly<Record<string, unknown>> = {}): string {
   const file = join(tempFolder(), 'tasks.mjs');
   const name = `rekindle.test.${basename(dirname(file))}`;
-  Reflect.set(globalThis, Symbol.for(name), recovery);
-  writeFileSync(file, `export const recovery = globalThis[Symbol.for(${JSON.stringify(name)})];\n`);
+  Reflect.set(globalThis, Symbol.for(name), { ...functions, recovery });
+  const exported = ['recovery', ...Object.keys(functions)].join(', ');
+  writeFileSync(file, `export const { ${exported} } = globalThis[Symbol.for(${JSON.stringify(name)})];\n`);
   return file;
 }

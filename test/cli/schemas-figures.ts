@@ -19,6 +19,7 @@ export const health: z.ZodType<HealthReport> = z.strictObject({
         'queue',
         'oldest_processing',
         'success_rate',
+        'no_worker',
         'storage_unavailable',
         'check_failed',
         'worker_stopped',

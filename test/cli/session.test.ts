@@ -1,8 +1,11 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { beforeAll, describe, expect, test } from 'vitest';
-import { cli, prepare, tempFolder, withRecovery } from './cli.js';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
+import { createRecovery, memoryStorage } from '../../src/index.js';
+import { keys } from '../../src/state/keys.js';
+import { sqliteStorage } from '../../src/storage/sqlite.js';
+import { cli, moduleOf, prepare, tempFolder, withRecovery } from './cli.js';
 import { documents, failure } from './schemas.js';
 
 const MODULE = fileURLToPath(new URL('../fixtures/cli-tasks.mjs', import.meta.url));
@@ -67,6 +70,15 @@ describe('a storage', () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toMatch(/Usage: rekindle[\s\S]*doctor[\s\S]*rekindle: No command is given/);
     const help = await cli(['tasks', '--help']);
+    expect(await cli(['help', 'tasks'])).toMatchObject({ code: 0, stdout: help.stdout, stderr: '' });
+    expect(await cli(['help'])).toMatchObject({
+      code: 0,
+      stdout: (await cli(['--help'])).stdout,
+      stderr: '',
+    });
+    const nothing = await cli(['help', 'nothing']);
+    expect(nothing).toMatchObject({ code: 2, stdout: '' });
+    expect(nothing.stderr).toMatch(/\nrekindle: There is no such command\. See: rekindle --help\n$/);
     expect(help).toMatchObject({ code: 0, stderr: '' });
     expect(help.stdout).toMatch(/--status <status>/);
     expect(await cli(['--version'])).toMatchObject({ code: 0, stdout: '9.9.9\n', stderr: '' });
@@ -80,6 +92,38 @@ describe('a storage', () => {
     expect(json).toMatchObject({ code: 0, stderr: '', json: { tasks: [], next: null } });
   });
 });
+
+test('what is no password of a Redis URL is printed, and what is one is not', async () => {
+  const refused = await cli(['tasks', '--redis-url', 'redis://127.0.0.1:1']);
+  expect(refused).toMatchObject({ code: 3, stdout: '' });
+  expect(refused.stderr).toMatch(/^rekindle: Redis at redis:\/\/127\.0\.0\.1:1: connect ECONNREFUSED/);
+  const hidden = await cli(['tasks', '--redis-url', 'redis://:s3cret@127.0.0.1:1']);
+  expect(hidden.stderr).toMatch(/Redis at redis:\/\/127\.0\.0\.1:1: connect/);
+  expect(hidden.stderr).not.toContain('s3cret');
+  const wrong = await cli(['tasks', '--redis-url', 'http://h']);
+  expect(wrong.stderr).toMatch(/must be redis:\/\/host\[:port\]\[\/db\]/);
+});
+
+test.each(['1000000000', '4097', '0', '1.5', 'many'])(
+  'a meta record with %s partitions is refused',
+  async (partitions) => {
+    const path = join(tempFolder(), 'meta.db');
+    const storage = sqliteStorage(path, { synchronous: 'OFF' });
+    const { outcomes } = await storage.commit('rekindle:0', [
+      {
+        guard: { key: keys.meta, expect: null, next: '1.p.0' },
+        set: [{ key: keys.meta, fields: { layout: '1', partitions, hash: 'x' } }],
+      },
+    ]);
+    expect(outcomes).toMatchObject([{ status: 'applied' }]);
+    await storage.close();
+    const ran = await cli(['tasks', '--json', '--sqlite', path]);
+    expect(ran).toMatchObject({ code: 3, stdout: '' });
+    const { code, message } = failure.parse(JSON.parse(ran.stderr)).error;
+    expect(code).toBe('LAYOUT_MISMATCH');
+    expect(message).toContain(`it has ${partitions} partitions, and the command line takes 1 to 4096.`);
+  },
+);
 
 describe('a SQLite file', () => {
   test('that is not there is not made', async () => {
@@ -123,6 +167,56 @@ describe('a module', () => {
     const { code, stdout, stderr } = await importing(source);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toMatch(message);
+  });
+
+  test('with a wrong syntax: file and line', async () => {
+    const write = (name: string, source: string): string => {
+      writeFileSync(join(folder, name), source);
+      return name;
+    };
+    const plan = async (name: string): Promise<string> => {
+      const { code, stderr } = await cli(['plan', '--import', name], { cwd: folder });
+      expect(code).toBe(2);
+      return stderr;
+    };
+    expect(await plan(write('wrong.mjs', 'export const a = 1;\nexport const b = ;\n'))).toContain(
+      `could not be imported: Unexpected token ';' (${join(folder, 'wrong.mjs')}:2)`,
+    );
+    expect(await plan(write('outer.mjs', 'import "./wrong.mjs";\n'))).toMatch(
+      /Unexpected token ';', in a module that it imports/,
+    );
+    expect(await plan(write('nope.mjs', 'import { nope } from "node:fs";\nexport { nope };\n'))).toContain(
+      `export named 'nope' (${join(folder, 'nope.mjs')}:1)`,
+    );
+  });
+
+  test('whose top level never ends', async () => {
+    writeFileSync(join(folder, 'endless.mjs'), 'await new Promise(() => {});\n');
+    const args = ['plan', '--timeout', '50', '--import', join(folder, 'endless.mjs')];
+    const late = await cli(args);
+    expect(late).toMatchObject({ code: 2, stdout: '' });
+    expect(late.stderr).toMatch(/it is not loaded after 1000 ms: an await at its top level may never end/);
+    const interrupted = await cli(args, { interrupt: (send) => queueMicrotask(() => send('SIGINT')) });
+    expect(interrupted).toMatchObject({ code: 130, stdout: '', stderr: '' });
+  });
+
+  test('whose shutdown never ends', async () => {
+    const recovery = createRecovery({ storage: memoryStorage() });
+    const module = moduleOf({ ...recovery, shutdown: () => new Promise(() => {}) });
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      let printed: () => void = () => {};
+      const isPrinted = new Promise<void>((resolve) => (printed = resolve));
+      const ending = cli(['tasks', '--json', '--import', module], { heard: () => printed() });
+      await isPrinted;
+      await vi.advanceTimersByTimeAsync(4_000);
+      const { code, json, stderr } = await ending;
+      expect({ code, json }).toEqual({ code: 1, json: { tasks: [], next: null } });
+      expect(failure.parse(JSON.parse(stderr)).error.message).toMatch(/shutdown did not end within 4000 ms/);
+    } finally {
+      vi.useRealTimers();
+      await recovery.shutdown();
+    }
   });
 
   test('that is not there', async () => {

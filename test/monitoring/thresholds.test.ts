@@ -51,9 +51,9 @@ describe('a threshold', () => {
   it('is told in words', () => {
     const judged = { ...FINE, stalled: 12, oldestProcessingMs: 7_265_000, successRatePercent: 200 / 3 };
     expect(judge(judged, thresholdsOf()).map(({ message }) => message)).toEqual([
-      '12 running tasks make no progress.',
-      'an attempt has been running for 121 min.',
-      '66.7 % of the recoveries of the last 24 h succeeded.',
+      'running tasks without progress: 12, over 10.',
+      'the oldest attempt has been running for 7265 s, over 3600 s.',
+      'of the recoveries of the last 24 h 66.7 % succeeded, under 90 %.',
     ]);
   });
 

@@ -71,7 +71,8 @@ test('the commands run, in their order', async () => {
     // A module has a storage of its own; the environment does not get in its way.
     const run = new CommandProcess('bash', ['-c', script], { REKINDLE_SQLITE: 'tasks.db' });
     const { code, stderr } = await run.ended;
-    expect({ line, code, stderr }).toMatchObject({ line, code: 0 });
+    // There are orphans and no worker, which is what doctor is for.
+    expect({ line, code, stderr }).toMatchObject({ line, code: line.startsWith('rekindle doctor') ? 1 : 0 });
   }
 }, 60_000);
 

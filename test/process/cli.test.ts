@@ -1,4 +1,5 @@
 /** The command line as a process, on SQLite and on a real Redis behind a password. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
@@ -88,7 +89,8 @@ describe.each(KINDS)('%s', (_, prepared) => {
     expect(parsed(documents.groups, groups!).groups).toMatchObject([{ count: 2 }]);
     const lines = events!.stdout.trimEnd().split('\n');
     expect(lines.map((line) => event.parse(JSON.parse(line)).event)).toContain('task_completed');
-    expect(parsed(documents.doctor, doctor!)).toMatchObject({ healthy: true });
+    // Nobody is there for the orphans.
+    expect(parsed(documents.doctor, doctor!, 1)).toMatchObject({ healthy: false });
   });
 
   test('each command that changes something, as JSON to its schema', async () => {
@@ -220,6 +222,39 @@ describe('what can go wrong', () => {
     expect(right.stderr).toContain('rekindle:storage');
     expect(right.stdout + right.stderr).not.toContain(PASSWORD);
     documents.status.parse(JSON.parse(right.stdout));
+  });
+
+  test('a module that logs gets nothing between the answer', async () => {
+    for (const json of [true, false]) {
+      const { env } = await sqlitePlace();
+      const args = ['recover', '--import', MODULE, ...(json ? ['--json'] : [])];
+      const ended = await rekindle(args, { ...env, CLI_MENDED: '1', CLI_LOGS: '1' });
+      expect(ended.code).toBe(0);
+      expect(ended.stderr).toMatch(/rekindle: tasks to recover: 2\n[^]*rekindle: recovery ended after/);
+      if (json) documents.recover.parse(JSON.parse(ended.stdout));
+      else expect(ended.stdout).not.toContain('rekindle:');
+    }
+  });
+
+  test('what can not be written is 1', async () => {
+    const { args } = await sqlitePlace();
+    for (const command of ['tasks', 'tasks --json', 'events', 'help']) {
+      const line = [process.execPath, CLI, ...command.split(' '), ...(command === 'help' ? [] : args)].join(
+        ' ',
+      );
+      const { code, stderr } = await new CommandProcess('bash', ['-c', `${line} > /dev/full`]).ended;
+      expect({ command, code }).toEqual({ command, code: 1 });
+      expect(stderr).toMatch(/could not be written: ENOSPC/);
+    }
+  });
+
+  test('a module that never loads ends with a signal', async () => {
+    const file = join(tempFolder(), 'endless.mjs');
+    writeFileSync(file, 'process.stderr.write("loading"); await new Promise(() => {});');
+    const loading = new CommandProcess(process.execPath, [CLI, 'tasks', '--import', file]);
+    await loading.said('loading');
+    loading.signal('SIGTERM');
+    expect(await loading.ended).toMatchObject({ code: 143, stdout: '', stderr: 'loading' });
   });
 
   test('a wrong command line is 2, a task that is not there 4', async () => {

@@ -102,7 +102,9 @@ describe('what counts as a crash', () => {
     const earlier = [crashAt(1), crashAt(2)];
     await clock.advance(500);
     const claimedAt = String(START_MS - 1_500);
-    const head = headWith({ crashes: JSON.stringify(earlier), claimedAt });
+    // Renewed for the last time a third of a lease before the start of this test; what comes after is downtime.
+    const leaseUntil = String(START_MS + (2 * LEASE_MS) / 3);
+    const head = headWith({ crashes: JSON.stringify(earlier), claimedAt, leaseUntil });
     expect(crashesOf(engine, head, 'owner_dead', 0)).toEqual([
       ...earlier,
       {
@@ -113,7 +115,7 @@ describe('what counts as a crash', () => {
         cause: 'owner_dead',
         step: 'parse',
         progressPercent: 40,
-        ranMs: 2_000,
+        ranMs: 1_500,
         suspects: null,
       },
     ]);

@@ -132,10 +132,9 @@ describe.each([1, 3])('clean-up, on %i partitions', (partitions) => {
     world.clock.stepWall(HOUR_MS);
     expect(await cleaned(own)).toMatchObject(NOTHING);
     expect(await cleaned(inside.proc())).toMatchObject({ completed: 1 });
+    // Code that says nothing of it, such as an old version in a deploy, changes nothing.
     await oneOf(inside.proc(), 'n', undefined);
     world.clock.stepWall(HOUR_MS);
-    expect(await cleaned(inside.proc())).toMatchObject({ completed: 0 });
-    world.clock.stepWall(7 * DAY_MS);
     expect(await cleaned(inside.proc())).toMatchObject({ completed: 1 });
   });
 

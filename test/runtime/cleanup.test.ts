@@ -180,7 +180,7 @@ describe.each([1, 3])('cleanup, on %i partitions', (partitions) => {
       expect(await rejectionOf(task('f', 1))).toMatchObject({ message: 'no' });
       await settled();
       expect(proc.heard.find(({ event }) => event === 'alert')).toMatchObject({
-        details: { kind: 'cleanup_failed', reason: 'disk is gone', task_id: 't', name: 'n' },
+        details: { kind: 'cleanup_failed', error_name: 'Error', task_id: 't', name: 'n' },
       });
       await expect(proc.recovery.tasks.get('t')).resolves.toMatchObject({ status: 'failed' });
     },

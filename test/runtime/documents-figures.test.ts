@@ -154,5 +154,12 @@ describe.each([1, 3])('figures about failed documents, on %i partitions', (parti
     const status = await proc.recovery.documents.getStatus();
     expect(status).toMatchObject({ successful_recoveries: 0, total_failed_documents: 2 });
     expect(status.failed_recoveries).toBe(1);
+    await writeOver(world, keys.retryCounters, { attempts: '-5', succeeded: '-5', failed: '-7' });
+    expect(await proc.recovery.documents.getStatus()).toMatchObject({
+      recovery_attempts: 0,
+      successful_recoveries: 0,
+      failed_recoveries: 0,
+      recovery_success_rate: null,
+    });
   });
 });

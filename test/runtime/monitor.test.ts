@@ -108,6 +108,23 @@ describe('the monitor', () => {
     expect(await proc.recovery.tasks.get('t')).toBeNull();
   });
 
+  it('removes nothing by a clock that has jumped, and says so', async () => {
+    const proc = looking({ retention: { completedMs: 30 * 24 * 3_600_000 } });
+    await proc.recovery.withRecovery(() => 1, { name: 'n', taskId: () => 't' })();
+    await started(proc);
+    await world.clock.advance(EVERY_MS);
+    world.clock.stepWall(40 * 24 * 3_600_000);
+    await world.clock.advance(EVERY_MS);
+    world.clock.stepWall(-40 * 24 * 3_600_000);
+    await world.clock.advance(2 * EVERY_MS);
+    expect(await proc.recovery.tasks.get('t')).not.toBeNull();
+    expect(alertsOf(proc.heard)).toContain('clock_jump');
+    // It believes it in the end.
+    world.clock.stepWall(40 * 24 * 3_600_000);
+    await world.clock.advance(15 * EVERY_MS);
+    expect(await proc.recovery.tasks.get('t')).toBeNull();
+  });
+
   it('stops with the shutdown, which waits for what is under way', async () => {
     const proc = looking();
     await started(proc);

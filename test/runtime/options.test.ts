@@ -25,6 +25,16 @@ function loose(options: unknown): RecoveryOptions {
 }
 
 describe('createRecovery', () => {
+  it('keeps tasks for as long as documents are kept, unless somebody says otherwise', () => {
+    const documents = { retentionMs: 90 * 24 * HOUR_MS, deadLetterRetentionMs: 24 * HOUR_MS };
+    expect(settingsOf({ storage, documents }).retention).toMatchObject({
+      failed: 90 * 24 * HOUR_MS,
+      dead_letter: 30 * 24 * HOUR_MS,
+    });
+    const retention = { failedMs: HOUR_MS };
+    expect(settingsOf({ storage, documents, retention }).retention.failed).toBe(HOUR_MS);
+  });
+
   it('has the documented defaults', () => {
     expect(settingsOf({ storage })).toEqual({
       namespace: 'rekindle',

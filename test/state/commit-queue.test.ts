@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { RecoveryError } from '../../src/errors.js';
 import { CommitQueue } from '../../src/state/commit-queue.js';
-import type { BatchSource } from '../../src/state/commit-queue.js';
+import type { BatchSource } from '../../src/state/batch-source.js';
 import { makeToken } from '../../src/state/token.js';
 import type { Batch, Outcome } from '../../src/storage/storage.js';
 import { settled } from '../support/manual-clock.js';

@@ -26,6 +26,7 @@ function ending(status: Ending['status'], change: Partial<Ending> = {}): Ending 
     status,
     crashes: [crashAt(1), crashAt(2)],
     error: ERROR,
+    reason: 'why',
     nonce: 'end',
     atMs: 0,
     notAfter: FOREVER,

@@ -59,7 +59,7 @@ it('property: after any walk through the states, indexes and events agree with t
         }
         const error = { name: 'E', message: 'm', code: null };
         const stamp = { nonce: `${each}${head.eventSeq}`, notAfter: FOREVER, atMs: 0 };
-        const end = { crashes: [crashAt(1)], error, ...stamp } as const;
+        const end = { crashes: [crashAt(1)], error, reason: 'why', ...stamp } as const;
         if (each === 'bury' && !ended) await task.commit(endBatch(head, { status: 'dead_letter', ...end }));
         if (each === 'withdraw' && !ended) await task.commit(endBatch(head, { status: 'cancelled', ...end }));
         if (each === 'requeue' && !running && head.task.status !== 'completed')

@@ -16,7 +16,9 @@ export const requeueTask: Command<RequeueOptions> = async ({ session }, { taskId
   return {
     value: { taskId, requeued: true },
     show: (out) =>
-      out.line(`${taskId} is in the recovery queue: a worker that has its function takes it up.`),
+      out.line(
+        `${taskId} is in the recovery queue: a worker that has its function takes it up with its next look.`,
+      ),
   };
 };
 

@@ -51,10 +51,11 @@ function connectionOf({ checks }: HealthReport): Finding {
   );
 }
 
-/** Stuck tasks and the storage have checks of their own. */
+/** Stuck tasks, orphans that nobody takes up and the storage have checks of their own. */
 function healthFindings({ reasons }: HealthReport): Finding[] {
-  const others = reasons.filter(({ code }) => code !== 'stalled');
-  if (others.length === 0) return [ok('health', 'No threshold is crossed.')];
+  const others = reasons.filter(({ code }) => code !== 'stalled' && code !== 'no_worker');
+  const all = others.length === reasons.length;
+  if (others.length === 0) return [ok('health', `No ${all ? '' : 'other '}threshold is crossed.`)];
   return others.map(({ severity, message }) => ({
     check: 'health',
     status: severity === 'unhealthy' ? 'serious' : 'warning',
@@ -136,7 +137,7 @@ async function stuckFinding(recovery: Recovery, count: number): Promise<Finding>
     status: 'serious',
     message: `${plural(count, 'running task')} without progress: ${named(ids, count)}.`,
     advice:
-      'Its worker lives and the task hangs: look at it with `rekindle task <id>`, end it with `rekindle cancel <id>`, and give it a maxSilenceMs.',
+      'Its lease is alive, so its worker lives, or has died a moment ago; if it lives, the task hangs: look at it with `rekindle task <id>`, end it with `rekindle cancel <id>`, and give it a maxSilenceMs.',
   };
 }
 
@@ -146,7 +147,7 @@ function dueSince({ status, dueAtMs, leaseUntilMs }: TaskRecord): number | null 
   return status === 'processing' ? leaseUntilMs : null;
 }
 
-async function unclaimedFinding({ tasks }: Recovery, nowMs: number): Promise<Finding> {
+async function unclaimedFinding({ tasks }: Recovery, { timestamp, reasons }: HealthReport): Promise<Finding> {
   const waiting: string[] = [];
   for (const name of await tasks.names()) {
     const pages = await Promise.all(
@@ -154,14 +155,20 @@ async function unclaimedFinding({ tasks }: Recovery, nowMs: number): Promise<Fin
     );
     const times = pages.flatMap((page) => page.tasks.flatMap((task) => dueSince(task) ?? []));
     const oldestMs = Math.min(...times);
-    if (oldestMs < nowMs - UNCLAIMED_MS) waiting.push(`${name} (for ${durationText(nowMs - oldestMs)})`);
+    const forMs = timestamp - oldestMs;
+    if (forMs > UNCLAIMED_MS) waiting.push(`${name} (for ${durationText(forMs)})`);
   }
-  if (waiting.length === 0) return ok('unclaimed', 'No orphan waits in vain for a worker.');
+  const nobody = reasons.find(({ code }) => code === 'no_worker')?.message;
+  if (waiting.length === 0 && nobody === undefined)
+    return ok('unclaimed', 'No orphan waits in vain for a worker.');
   return {
     check: 'unclaimed',
     status: 'serious',
-    message: `Nobody takes up orphans of ${named(waiting, waiting.length)}.`,
-    advice: 'Start a worker that wraps functions of these names and calls runStartupRecovery.',
+    message: [
+      ...(nobody === undefined ? [] : [nobody]),
+      ...(waiting.length === 0 ? [] : [`Nobody takes up orphans of ${named(waiting, waiting.length)}.`]),
+    ].join(' '),
+    advice: 'Start a worker that wraps their functions and calls runStartupRecovery.',
   };
 }
 
@@ -178,7 +185,7 @@ export const examine: Command<DoctorOptions> = async (context, { limit = ENTRIES
     clockFinding(health, beforeMs, afterMs),
     ...(await indexFindings(context, limit)),
     await stuckFinding(recovery, health.stuck_task_count ?? 0),
-    await unclaimedFinding(recovery, health.timestamp),
+    await unclaimedFinding(recovery, health),
   ];
   const healthy = findings.every(({ status }) => status !== 'serious');
   return {

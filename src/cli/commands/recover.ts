@@ -14,6 +14,9 @@ export interface RecoverOptions {
   readonly names?: readonly string[];
 }
 
+/** `shutdown` takes 10 s at most; that of a module may be another one. */
+const GIVE_BACK_MS = 12_000;
+
 /** Only a module brings the functions. @throws `INVALID_OPTION` */
 export function assertFunctions({ import: module }: GlobalOptions): void {
   if (module !== undefined) return;
@@ -30,16 +33,24 @@ export function assertFunctions({ import: module }: GlobalOptions): void {
 async function interruptible<R>({ session, signal }: Context, work: () => Promise<R>): Promise<R | null> {
   const { recovery } = session;
   const endings: Promise<void>[] = [];
-  const end = (): void => void endings.push(recovery.shutdown());
+  let giveUp: (error: Error) => void = () => {};
+  const late = new Promise<never>((_, reject) => (giveUp = reject));
+  late.catch(() => {});
+  let timer: NodeJS.Timeout | undefined;
+  const end = (): void => {
+    endings.push(recovery.shutdown());
+    const message = `shutdown did not end within ${GIVE_BACK_MS} ms: tasks may not have been given back.`;
+    timer = setTimeout(() => giveUp(new Error(message)), GIVE_BACK_MS);
+  };
   signal.addEventListener('abort', end, { once: true });
   try {
-    return await work();
+    return await Promise.race([work(), late]);
   } catch (error) {
     if (signal.aborted && isRecoveryError(error, 'SHUT_DOWN')) return null;
     throw error;
   } finally {
     signal.removeEventListener('abort', end);
-    await Promise.all(endings);
+    await Promise.race([Promise.all(endings), late]).finally(() => clearTimeout(timer));
   }
 }
 
@@ -73,14 +84,15 @@ function showTasks(out: Output, tasks: readonly TaskReport[]): void {
 }
 
 function tasksAnswer(report: RecoveryReport): Answer {
-  const { discovered, recovered, failed, skipped, deferred, deadLettered, stuck, durationMs } = report;
+  const { discovered, recovered, failed, skipped, deferred, deadLettered, released, stuck, durationMs } =
+    report;
   return {
     value: { kind: 'tasks', report },
     show: (out) => {
       showTasks(out, report.tasks);
       out.line(
         `${plural(discovered, 'orphan')} found, ${recovered} started, ${failed} failed, ${skipped} skipped, ` +
-          `${deferred} deferred, ${deadLettered} given up, ${stuck} stuck elsewhere, in ${durationText(durationMs)}`,
+          `${deferred} deferred, ${deadLettered} given up, ${released} given back, ${stuck} stuck elsewhere, in ${durationText(durationMs)}`,
       );
     },
     exitCode: failed + deadLettered > 0 ? EXIT.failed : EXIT.ok,
@@ -119,9 +131,42 @@ export async function withProgress(
   }
 }
 
+/** Names that neither the namespace nor the module knows are mistyped. @throws `INVALID_OPTION` */
+async function assertNames({ session }: Context, names: readonly string[]): Promise<void> {
+  const known = new Set([...session.functions, ...(await session.recovery.tasks.names())]);
+  const unknown = names.filter((name) => !known.has(name));
+  if (unknown.length === 0) return;
+  throw new RecoveryError(
+    'INVALID_OPTION',
+    `${session.place} exports no function of the name ${quoted(unknown)}, and its namespace has never had a task of it. ` +
+      `Known: ${known.size === 0 ? 'none' : [...known].toSorted().join(', ')}.`,
+  );
+}
+
+function quoted(names: readonly string[]): string {
+  return names.map((name) => `"${name}"`).join(', ');
+}
+
+/** With names that were asked for and have no function here the work is not what it was to be. */
+function withoutFunctions(
+  { out, session }: Context,
+  names: readonly string[],
+  answer: Answer,
+  tasks: readonly TaskReport[],
+): Answer {
+  const skipped = new Set(
+    tasks.filter(({ reason }) => reason.startsWith('NO_HANDLER')).map(({ name }) => name),
+  );
+  const missing = names.filter((name) => skipped.has(name));
+  if (missing.length === 0) return answer;
+  out.note(`No function of the name ${quoted(missing)} is registered in ${session.place}.`);
+  return { ...answer, exitCode: EXIT.failed };
+}
+
 /** `rekindle recover`: one pass in this process, until all that it claimed has ended. */
-export const recoverTasks: Command<RecoverOptions> = (context, { documents = false, names }) => {
+export const recoverTasks: Command<RecoverOptions> = async (context, { documents = false, names }) => {
   const filter = names === undefined ? {} : { names };
+  if (names !== undefined) await assertNames(context, names);
   if (documents) {
     return withProgress(context, 'documents', async (recovery) =>
       documentsAnswer(await recovery.documents.recover(filter)),
@@ -131,6 +176,7 @@ export const recoverTasks: Command<RecoverOptions> = (context, { documents = fal
     const run = await recovery.recover(filter);
     // What waits for a slot is in the queue by now.
     progress.expect((await recovery.tasks.counts()).orphaned);
-    return tasksAnswer(await run.finished);
+    const report = await run.finished;
+    return withoutFunctions(context, names ?? [], tasksAnswer(report), report.tasks);
   });
 };

@@ -30,10 +30,23 @@ function figures(health: HealthReport, metrics: RecoveryMetrics): (readonly [str
   ];
 }
 
+/** Tasks by state as their records say, among which those are still running whose owner is gone by now. */
+function states(
+  { orphaned_task_count: orphaned, recovery_queue_depth: queued }: HealthReport,
+  { task_state_distribution: distribution }: RecoveryMetrics,
+): (readonly [string, Cell])[] {
+  const over = Math.max(0, (orphaned ?? 0) - (queued ?? 0));
+  return Object.entries(distribution).map(([status, count]) =>
+    status === 'processing' && over > 0
+      ? [status, `${count} (${over} with a lease that is over)`]
+      : [status, count],
+  );
+}
+
 function show(out: Output, health: HealthReport, metrics: RecoveryMetrics): void {
   out.pairs(figures(health, metrics));
   out.heading('Tasks');
-  out.pairs(Object.entries(metrics.task_state_distribution));
+  out.pairs(states(health, metrics));
   if (health.reasons.length > 0) {
     out.heading('What is wrong');
     out.table(

@@ -1,6 +1,6 @@
 import { isRecoveryError, RecoveryError } from '../../errors.js';
-import type { TaskHistory } from '../../domain/operations.js';
-import type { Checkpoint, RecoveryErrorCode, TaskRecord } from '../../index.js';
+import type { TaskAttempt, TaskHistory } from '../../domain/operations.js';
+import type { Checkpoint, OrphanCause, Recovery, RecoveryErrorCode, TaskRecord } from '../../index.js';
 import type { Command, Context } from '../context.js';
 import type { Cell, Output } from '../output.js';
 import { durationText, timeText } from '../text.js';
@@ -20,6 +20,9 @@ function shown(checkpoint: Checkpoint, withData: boolean): ShownCheckpoint {
   const { recoverableData, databaseState, ...rest } = checkpoint;
   return withData ? { ...rest, recoverableData, databaseState } : rest;
 }
+
+/** Causes to take a task back that tell of the death of its owner. */
+const CRASHES: ReadonlySet<OrphanCause> = new Set(['lease_over', 'owner_dead', 'slot_taken_over'] as const);
 
 /** Null where they can't be opened here: a codec is the module's. */
 async function checkpointsOf(
@@ -78,18 +81,31 @@ function showCrashes(out: Output, { crashes }: TaskRecord): void {
   );
 }
 
-function showHistory(out: Output, { attempts, events, truncated }: TaskHistory): void {
+/** How an attempt without an end of its own ended, as what came behind it tells; null while it runs. */
+function endOf({ end }: TaskAttempt, next: TaskAttempt | undefined, isOver: boolean): string | null {
+  if (end !== null) return end;
+  if (next === undefined) return isOver ? 'crashed' : null;
+  return next.cause === null || CRASHES.has(next.cause) ? 'crashed' : 'lost';
+}
+
+/** Whether nobody runs the task: it is in another state, or its lease is over by the storage's clock. */
+async function isOver(recovery: Recovery, { status, leaseUntilMs }: TaskRecord): Promise<boolean> {
+  if (status !== 'processing' || leaseUntilMs === null) return true;
+  return (await recovery.metrics()).timestamp >= leaseUntilMs;
+}
+
+function showHistory(out: Output, { attempts, events, truncated }: TaskHistory, over: boolean): void {
   out.heading('Attempts');
   out.table(
     ['attempt', 'started', 'cause', 'decision', 'end', 'ended', 'reason'],
-    attempts.map(({ attempt, startedAtMs, cause, decision, end, endedAtMs, reason }): Cell[] => [
-      attempt,
-      timeText(startedAtMs),
-      cause,
-      decision,
-      end,
-      timeText(endedAtMs),
-      reason,
+    attempts.map((each, index): Cell[] => [
+      each.attempt,
+      timeText(each.startedAtMs),
+      each.cause,
+      each.decision,
+      endOf(each, attempts[index + 1], over),
+      timeText(each.endedAtMs),
+      each.reason,
     ]),
   );
   out.heading('Events');
@@ -132,12 +148,13 @@ export const showOneTask: Command<TaskOptions> = async (context, options) => {
   }
   const history = await session.recovery.tasks.history(taskId);
   const { checkpoints, error } = await checkpointsOf(context, options);
+  const over = await isOver(session.recovery, task);
   return {
     value: { task, history, checkpoints, checkpointsError: error },
     show: (out) => {
       showTask(out, task);
       showCrashes(out, task);
-      showHistory(out, history);
+      showHistory(out, history, over);
       showCheckpoints(out, checkpoints, data);
     },
   };

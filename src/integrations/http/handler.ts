@@ -1,5 +1,5 @@
 /** From a request to its answer: who may ask, which route it is, and what goes wrong on the way. */
-import { kindOf } from '../../errors.js';
+import { kindOf, RecoveryError } from '../../errors.js';
 import { log } from '../../log.js';
 import type { Recovery } from '../../index.js';
 import { ACT_ROUTES } from './act-routes.js';
@@ -14,6 +14,7 @@ import type { HttpOptions, HttpSettings } from './options.js';
 import { forbidden, notFound, Problem, problemAnswer } from './problems.js';
 import { isAdmin, matched } from './route.js';
 import type { Route } from './route.js';
+import { SharedReads } from './shared-reads.js';
 
 /** Answers requests. Never rejects. */
 export interface HttpHandler {
@@ -86,9 +87,12 @@ function allowHeader(routes: readonly Route[]): string {
  * createServer(toNodeHandler(handler)).listen(9090);
  */
 export function createHttpHandler(recovery: Recovery, options: HttpOptions = {}): HttpHandler {
+  if (typeof recovery?.health !== 'function')
+    throw new RecoveryError('INVALID_OPTION', 'createHttpHandler needs a Recovery first.');
   const settings = httpSettingsOf(options);
   const routes = routesFor(settings);
   const followers = new Followers(settings.maxFollowers);
+  const reads = new SharedReads(recovery, settings);
   const metricsText = metricsTextOf(recovery, settings);
   const handles = (pathname: string): boolean =>
     (settings.authorize !== null && isAdmin(pathname)) ||
@@ -102,11 +106,16 @@ export function createHttpHandler(recovery: Recovery, options: HttpOptions = {})
     const route = here.find((each) => each.method === method);
     if (route === undefined) {
       const headers = { allow: allowHeader(here) };
-      throw new Problem(405, 'METHOD_NOT_ALLOWED', 'This is asked for in another way.', headers);
+      throw new Problem(
+        405,
+        'METHOD_NOT_ALLOWED',
+        'This path has other methods; see the header Allow.',
+        headers,
+      );
     }
     if (method === 'POST') checkSite(request);
     const taskId = decoded(matched(route, pathname)?.taskId ?? '');
-    return route.answer({ recovery, settings, followers, metricsText, request, query, taskId });
+    return route.answer({ recovery, settings, followers, reads, metricsText, request, query, taskId });
   };
 
   const answer = async (request: Request, native: unknown): Promise<Response> => {

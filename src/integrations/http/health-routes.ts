@@ -17,10 +17,6 @@ export async function touchStorage({ recovery }: Pick<Asked, 'recovery'>): Promi
   await recovery.tasks.get(PROBE_ID);
 }
 
-export function healthOf({ recovery, settings }: Asked): Promise<HealthReport> {
-  return recovery.health(settings.thresholds === null ? {} : { thresholds: settings.thresholds });
-}
-
 function statusOf({ overall_health }: HealthReport): number {
   return overall_health === 'unhealthy' ? 503 : 200;
 }
@@ -41,13 +37,13 @@ async function ready(asked: Asked): Promise<Response> {
   return jsonAnswer(body, body.status === 'ready' ? 200 : 503);
 }
 
-async function health(asked: Asked): Promise<Response> {
-  const report = await healthOf(asked);
+async function health({ reads }: Asked): Promise<Response> {
+  const report = await reads.health();
   return jsonAnswer(report, statusOf(report));
 }
 
-async function metrics({ recovery }: Asked): Promise<Response> {
-  return jsonAnswer(await recovery.metrics());
+async function metrics({ reads }: Asked): Promise<Response> {
+  return jsonAnswer(await reads.metrics());
 }
 
 type Checks = DetailedHealth['checks'];
@@ -95,12 +91,12 @@ function documentCounts({ documents }: RecoveryMetrics): Record<string, number> 
   };
 }
 
-async function detailed(asked: Asked): Promise<Response> {
-  const figures = asked.recovery.metrics().catch((error: unknown) => {
+async function detailed({ reads }: Asked): Promise<Response> {
+  const figures = reads.metrics().catch((error: unknown) => {
     log.http('no counts: %s', kindOf(error));
     return null;
   });
-  const report = await healthOf(asked);
+  const report = await reads.health();
   const checks = checksOf(report, await figures);
   const body: DetailedHealth = { status: report.overall_health, checks, timestamp: report.timestamp };
   return jsonAnswer(body, statusOf(report));

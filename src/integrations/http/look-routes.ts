@@ -10,10 +10,10 @@ import type {
   TasksAnswer,
 } from './answer-types.js';
 import { jsonAnswer } from './answers.js';
-import { healthOf } from './health-routes.js';
 import { Problem, unavailable } from './problems.js';
 import { failuresQuery, pageQuery, queryOf, tasksQuery } from './requests.js';
 import type { Asked, Route } from './route.js';
+import { healthOf } from './shared-reads.js';
 import {
   failuresSchema,
   groupsSchema,
@@ -32,8 +32,8 @@ import {
   shownTask,
 } from './shown.js';
 
-async function status(asked: Asked): Promise<Response> {
-  const report = await healthOf(asked);
+async function status({ recovery, settings }: Asked): Promise<Response> {
+  const report = await healthOf(recovery, settings);
   const { stuck_task_count, recovery_queue_depth, processing_task_count, last_recovery_run } = report;
   if (stuck_task_count === null || recovery_queue_depth === null || processing_task_count === null)
     throw unavailable('STORAGE_UNAVAILABLE');

@@ -39,20 +39,32 @@ function isPrefix(value: unknown): string | null {
   return fits ? null : 'must be a path such as /ops, without a slash at its end';
 }
 
-/** Where it was sent, as far as it can be told; the path and query as they came. Null for what is no path at all. */
+/** The path as it was sent, also that of an absolute target; it differs from a parsed one that had dots or backslashes in it. */
+function sentPath(target: string): string {
+  const path = target.split('?', 1)[0] ?? '';
+  return path.replace(/^https?:\/\/[^/\\]*/i, '');
+}
+
+/** Where it was sent, as far as it can be told. Null for what is no path of a web server. */
 function urlOf({ url = '/', headers, socket }: IncomingMessage): URL | null {
+  if (!url.startsWith('/')) return /^https?:\/\//i.test(url) && URL.canParse(url) ? new URL(url) : null;
   const scheme = 'encrypted' in socket ? 'https' : 'http';
   const host = /^[\w.:[\]-]+$/.test(headers.host ?? '') ? headers.host : 'localhost';
-  if (!url.startsWith('/')) return URL.canParse(url) ? new URL(url) : null;
   const whole = `${scheme}://${host}${url}`;
   return new URL(URL.canParse(whole) ? whole : `${scheme}://localhost${url}`);
 }
 
-/** Null when it is not under the prefix. */
-function withoutPrefix(url: URL, prefix: string): URL | null {
-  if (prefix === '') return url;
+/**
+ * Null when it is not under the prefix. Nor is a path that the parser has changed: a guard before us has seen another one
+ * than we would answer.
+ */
+function ownUrl(req: IncomingMessage, prefix: string): URL | null {
+  const url = urlOf(req);
+  if (url === null || url.pathname !== sentPath(req.url ?? '/')) return null;
   if (!url.pathname.startsWith(`${prefix}/`)) return null;
-  return new URL(`${url.origin}${url.pathname.slice(prefix.length)}${url.search}`);
+  const own = new URL(url);
+  own.pathname = url.pathname.slice(prefix.length);
+  return own;
 }
 
 /** Read on demand, and left to the server when nobody wants it: to destroy it would cut the connection. */
@@ -124,20 +136,37 @@ function goneSignal(res: ServerResponse): AbortSignal {
 interface Exchange {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
-  readonly parsed: unknown;
-  /** What `authorize` is given. */
+  /** What `authorize` is given; it holds the body where a parser has read it. */
   readonly native: unknown;
 }
 
-async function serve(handler: HttpHandler, url: URL, { req, res, parsed, native }: Exchange): Promise<void> {
+/** Sends an answer that needs no more of the request. */
+function end(res: ServerResponse, answer: Response): void {
+  send(answer, res).catch(() => res.destroy());
+}
+
+function misunderstood(error: unknown): Response {
+  log.http('no request, or no answer: %s', kindOf(error));
+  return new Problem(400, 'BODY_INVALID', 'This is no request that can be understood.').answer;
+}
+
+async function serve(handler: HttpHandler, url: URL, { req, res, native }: Exchange): Promise<void> {
   const signal = goneSignal(res);
   try {
+    const parsed: unknown = isObject(native) ? native['body'] : undefined;
     await send(await handler(requestOf(req, parsed, url, signal), native), res);
   } catch (error) {
-    if (signal.aborted) return;
-    log.http('no request, or no answer: %s', kindOf(error));
-    const problem = new Problem(400, 'BODY_INVALID', 'This is no request that can be understood.');
-    await send(problem.answer, res).catch(() => res.destroy());
+    if (!signal.aborted) end(res, misunderstood(error));
+  }
+}
+
+/** Its URL when the handler answers it; null when it is somebody else's; what was thrown, as the answer to it. */
+function ours(handler: HttpHandler, req: IncomingMessage, prefix: string): URL | Response | null {
+  try {
+    const url = ownUrl(req, prefix);
+    return url !== null && handler.handles(url.pathname) ? url : null;
+  } catch (error) {
+    return misunderstood(error);
   }
 }
 
@@ -155,16 +184,16 @@ export function toNodeHandler(handler: HttpHandler, options: NodeHandlerOptions 
   checkOptions('toNodeHandler', options, { prefix: isPrefix }, []);
   const prefix = options.prefix ?? '';
   return (request, reply, next) => {
-    const req = 'raw' in request ? request.raw : request;
-    const res = 'raw' in reply ? reply.raw : reply;
-    const whole = urlOf(req);
-    const url = whole === null ? null : withoutPrefix(whole, prefix);
-    const isOurs = url !== null && handler.handles(url.pathname);
-    if (!isOurs && next !== undefined) return next();
-    if (!isOurs && 'raw' in reply && reply.callNotFound !== undefined) return void reply.callNotFound();
-    if ('raw' in reply) reply.hijack();
-    if (!isOurs) return void send(notFound(), res).catch(() => res.destroy());
-    const parsed: unknown = isObject(request) ? request['body'] : undefined;
-    void serve(handler, url, { req, res, parsed, native: request });
+    // By what they can do: any middleware may have put something of its own under `raw`.
+    const req = 'pipe' in request ? request : request.raw;
+    const res = 'setHeader' in reply ? reply : reply.raw;
+    const wrapped = 'setHeader' in reply ? null : reply;
+    const url = ours(handler, req, prefix);
+    if (url === null && next !== undefined) return next();
+    if (url === null && wrapped?.callNotFound !== undefined) return void wrapped.callNotFound();
+    wrapped?.hijack();
+    if (url === null) return end(res, notFound());
+    if (url instanceof Response) return end(res, url);
+    void serve(handler, url, { req, res, native: request });
   };
 }

@@ -77,7 +77,7 @@ const REASONS: Readonly<Record<number, string>> = {
   400: 'The request is not understood.',
   403: 'Refused by `authorize`, or sent from another site. It says the same whatever was asked for.',
   404: 'There is no such task.',
-  409: 'The task is in another state than this needs, or can not be read here.',
+  409: 'The task is in a state in which this can not be done, or can not be read here.',
   413: 'The body is too large.',
   415: 'The body is no JSON.',
   501: 'A package that it needs is not installed.',

@@ -34,8 +34,8 @@ export interface HttpOptions {
   /** Whether what users store (checkpoint data, database state, metadata and query of failures) is shown. Default false. */
   readonly showPayloads?: boolean | undefined;
   /**
-   * Takes out of a payload what must not be shown; when it throws, the payload is not. Default: values under keys that
-   * sound secret, and passwords of URLs.
+   * Takes out of a payload what must not be shown, at once: when it throws or returns a promise, the payload is not.
+   * Default: values under keys that sound secret, and passwords of URLs.
    */
   readonly redactPayload?: ((value: unknown) => unknown) | undefined;
   /**

@@ -61,7 +61,8 @@ const MEANINGS: Readonly<Partial<Record<RecoveryErrorCode, Meaning>>> = {
   INVALID_OPTION: BAD_INPUT,
   INVALID_VALUE: BAD_INPUT,
   TASK_NOT_FOUND: { status: 404, message: 'There is no such task.' },
-  WRONG_STATE: { status: 409, message: 'The task is in another state than this needs.' },
+  // Its message has the id that was asked for, and the state.
+  WRONG_STATE: { status: 409, message: null },
   CORRUPT_RECORD: UNREADABLE,
   CODEC_FAILED: UNREADABLE,
   STORAGE_UNAVAILABLE: AWAY,
@@ -100,7 +101,7 @@ export function forbidden(): Response {
 }
 
 export function notFound(): Response {
-  return new Problem(404, 'NOT_FOUND', 'There is nothing here.').answer;
+  return new Problem(404, 'NOT_FOUND', 'There is no such path.').answer;
 }
 
 export function unavailable(code: RecoveryErrorCode): Problem {

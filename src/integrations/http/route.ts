@@ -3,12 +3,14 @@ import type * as z from 'zod';
 import type { Followers } from './followers.js';
 import type { Recovery } from '../../index.js';
 import type { HttpSettings, MetricsText } from './options.js';
+import type { SharedReads } from './shared-reads.js';
 
 /** A request that has come through to its route. */
 export interface Asked {
   readonly recovery: Recovery;
   readonly settings: HttpSettings;
   readonly followers: Followers;
+  readonly reads: SharedReads;
   readonly metricsText: () => Promise<MetricsText>;
   readonly request: Request;
   readonly query: URLSearchParams;

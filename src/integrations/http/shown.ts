@@ -1,9 +1,12 @@
 /** What of a record leaves this process: named field by field, so that a new one stays inside until somebody thought of it. */
+import { isObject } from '../../domain/check-options.js';
 import type { RecoveryEvent } from '../../domain/events.js';
 import type { FailedDocumentRecord, FailureGroup } from '../../domain/failed-document.js';
 import type { TaskAttempt } from '../../domain/operations.js';
 import type { Checkpoint, StoredError, TaskRecord } from '../../domain/task.js';
+import { kindOf } from '../../errors.js';
 import type { PlannedRecovery } from '../../index.js';
+import { log } from '../../log.js';
 import { withoutPasswords } from './redact-secrets.js';
 
 /** An error. What is not shown is undefined, here and below, and so absent from the JSON. */
@@ -52,11 +55,19 @@ function message({ showErrors }: Showing, text: string): string | undefined {
   return showErrors ? withoutPasswords(text) : undefined;
 }
 
+/** Whether somebody is still at it; its end is of no use any more, and of no harm. */
+function isLate(value: unknown): boolean {
+  if (!isObject(value) || typeof value['then'] !== 'function') return false;
+  Promise.resolve(value).catch((error: unknown) => log.http('redactPayload failed: %s', kindOf(error)));
+  return true;
+}
+
 /** A payload after redaction; undefined when it is not to be seen, or can't be written down. */
 function payload({ redactPayload }: Showing, value: unknown): unknown {
   if (redactPayload === null) return undefined;
   try {
     const shown = redactPayload(value);
+    if (isLate(shown)) return undefined;
     JSON.stringify(shown);
     return shown;
   } catch {

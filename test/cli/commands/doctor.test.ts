@@ -5,7 +5,7 @@ import type { Recovery, RecoveryOptions, Storage } from '../../../src/index.js';
 import type { Finding } from '../../../src/cli/commands/doctor.js';
 import { indexes, keys } from '../../../src/state/keys.js';
 import { sqliteStorage } from '../../../src/storage/sqlite.js';
-import { cli, jobOf, moduleOf, prepare, tempFolder, withRecovery } from '../cli.js';
+import { cli, jobOf, moduleOf, prepare, tempFolder, withRecovery, withWorker } from '../cli.js';
 import type { Ran } from '../cli.js';
 import { documents } from '../schemas.js';
 
@@ -37,7 +37,14 @@ async function prepared(): Promise<string> {
 describe('doctor', () => {
   test('has nothing to say about a namespace that is well, and exits 0', async () => {
     const file = await prepared();
-    const ran = await cli(['doctor', '--json', '--sqlite', file]);
+    const examined: Ran[] = [];
+    await withWorker(file, async () => {
+      examined.push(
+        await cli(['doctor', '--json', '--sqlite', file]),
+        await cli(['doctor', '--sqlite', file]),
+      );
+    });
+    const [ran, { stdout }] = examined as [Ran, Ran];
     expect(ran).toMatchObject({ code: 0, stderr: '' });
     const { healthy, findings: all } = documents.doctor.parse(ran.json);
     expect(healthy).toBe(true);
@@ -52,8 +59,25 @@ describe('doctor', () => {
       ['unclaimed', 'ok'],
     ]);
     expect(all.every(({ advice }) => advice === null)).toBe(true);
-    const { stdout } = await cli(['doctor', '--sqlite', file]);
     expect(stdout).toMatch(/^ok connection: The storage answers within \d+ ms\.\nok health: /);
+  });
+
+  test('orphans without a live worker are told of once, with what to do', async () => {
+    const file = await prepared();
+    const ran = await cli(['doctor', '--json', '--sqlite', file]);
+    expect(ran.code).toBe(1);
+    expect(findings(ran, 'health')).toMatchObject([
+      { status: 'ok', message: 'No other threshold is crossed.' },
+    ]);
+    expect(findings(ran, 'unclaimed')).toEqual([
+      {
+        check: 'unclaimed',
+        status: 'serious',
+        message: '2 of its tasks are to be recovered, and no worker is alive.',
+        advice: 'Start a worker that wraps their functions and calls runStartupRecovery.',
+      },
+    ]);
+    expect(ran.stdout.split('no worker is alive')).toHaveLength(2);
   });
 
   test('index entries without tasks are a warning; quarantined tasks and orphans in vain are serious', async () => {
@@ -88,7 +112,12 @@ describe('doctor', () => {
       { status: 'serious', message: '1 task could not be read: broken (its head is torn).' },
     ]);
     expect(findings(ran, 'unclaimed')).toMatchObject([
-      { status: 'serious', message: expect.stringMatching(/^Nobody takes up orphans of job \(for 10 min\)/) },
+      {
+        status: 'serious',
+        message: expect.stringMatching(
+          /no worker is alive\. Nobody takes up orphans of job \(for 10 min\)\.$/,
+        ),
+      },
     ]);
     const { stdout, code } = await cli(['doctor', '--sqlite', file]);
     expect(code).toBe(1);

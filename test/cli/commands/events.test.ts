@@ -29,6 +29,30 @@ describe('events', () => {
     expect(stdout).toMatch(/Z\ttask_failed\tjob\tbad-1\tattempt=1 error_name=Error error_code=E_RATE\n/);
   });
 
+  test('--limit: the newest; --task: of one; both together, and on with --follow', async () => {
+    const all = (await cli(['events', '--json', '--sqlite', file])).stdout.trimEnd().split('\n');
+    const three = await cli(['events', '--json', '--limit', '3', '--sqlite', file]);
+    expect(three.stdout.trimEnd().split('\n')).toEqual(all.slice(-3));
+    const most = await cli(['events', '--json', '--limit', '10000', '--sqlite', file]);
+    expect(most.stdout.trimEnd().split('\n')).toEqual(all);
+    const own = await cli(['events', '--task', 'bad-1', '--sqlite', file]);
+    expect(own.stdout).toMatch(/^\S+\ttask_started\tjob\tbad-1\t.*\n\S+\ttask_failed\tjob\tbad-1\t.*\n$/);
+    let send: ((signal: 'SIGINT' | 'SIGTERM') => void) | null = null;
+    const last = await cli(['events', '--follow', '--task', 'bad-1', '--limit', '1', '--sqlite', file], {
+      interrupt: (given) => void (send = given),
+      heard: () => send?.('SIGINT'),
+    });
+    expect(last).toMatchObject({ code: 130, stdout: `${own.stdout.split('\n')[1]}\n` });
+    expect((await cli(['events', '--limit', '0', '--sqlite', file])).code).toBe(2);
+  });
+
+  test('names above, on a terminal', async () => {
+    const { stdout } = await cli(['events', '--limit', '1', '--sqlite', file], { terminal: true });
+    expect(stdout).toMatch(/^time\tevent\tname\ttask\tdetails\n\d.*\n$/);
+    const json = await cli(['events', '--json', '--limit', '1', '--sqlite', file], { terminal: true });
+    expect(event.parse(json.json)).toBeDefined();
+  });
+
   test('--follow tells what comes, until it is interrupted', async () => {
     const own = join(tempFolder(), 'own.db');
     await withRecovery(own, prepare);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { aesGcmCodec } from '../../../src/index.js';
 import { openPath } from '../../../src/storage/sqlite/driver.js';
-import { cli, prepare, tempFolder, withRecovery } from '../cli.js';
+import { cli, crash, jobOf, prepare, tempFolder, withRecovery, withWorker } from '../cli.js';
 import { documents } from '../schemas.js';
 
 let file = '';
@@ -18,7 +18,8 @@ describe('status', () => {
     expect(ran).toMatchObject({ code: 0, stderr: '' });
     const { health, metrics } = documents.status.parse(ran.json);
     expect(health).toMatchObject({
-      overall_health: 'healthy',
+      overall_health: 'unhealthy',
+      reasons: [{ code: 'no_worker', severity: 'unhealthy' }],
       recovery_queue_depth: 2,
       recent_failure_count: 2,
       checks: { storage: { status: 'up' } },
@@ -33,11 +34,28 @@ describe('status', () => {
   });
 
   test('for people: names and values, parted by a tab on a pipe', async () => {
-    const { stdout } = await cli(['status', '--sqlite', file]);
+    let stdout = '';
+    const look = async (): Promise<void> => {
+      ({ stdout } = await cli(['status', '--sqlite', file]));
+    };
+    await withWorker(file, look, 3);
     expect(stdout).toMatch(/^health\thealthy\n/);
     expect(stdout).toMatch(/\nrecovery queue\t2\n/);
     expect(stdout).toMatch(/\norphaned\t2\n/);
     expect(stdout).not.toMatch(/What is wrong/);
+    expect(stdout).toMatch(/\nprocessing\t0\n/);
+    await look();
+    expect(stdout).toMatch(/\nunhealthy\tno_worker\t2 of its tasks/);
+  });
+
+  test('the table of states says which tasks have lost their owner', async () => {
+    const own = join(tempFolder(), 'own.db');
+    await crash(own);
+    const { stdout } = await cli(['status', '--sqlite', own]);
+    expect(stdout).toMatch(/\nprocessing\t0\n[^]*\norphaned\t1\n[^]*\nTasks\n/);
+    expect(stdout).toMatch(/\nTasks\n[^]*\nprocessing\t1 \(1 with a lease that is over\)\norphaned\t0\n/);
+    const { json } = await cli(['status', '--json', '--sqlite', own]);
+    expect(documents.status.parse(json).metrics.task_state_distribution.processing).toBe(1);
   });
 
   test('exits 0 also when what it has to tell is bad, and tells it', async () => {
@@ -87,6 +105,22 @@ describe('task', () => {
     for (const part of ['Attempts', 'Events', 'Checkpoints']) expect(stdout).toContain(`\n${part}\n`);
     expect(stdout).toMatch(/\ttask_failed\tattempt=1 error_name=Error error_code=E_RATE\n/);
     expect(stdout).not.toContain('{');
+  });
+
+  test('an attempt that crashed is told to have, as long as it has no other end', async () => {
+    const own = join(tempFolder(), 'own.db');
+    await crash(own);
+    const attempts = async (): Promise<string> =>
+      /\nAttempts\n([^]*)\nEvents\n/.exec((await cli(['task', 'held-1', '--sqlite', own])).stdout)?.[1] ?? '';
+    expect(await attempts()).toMatch(/\n1\t\S+\t-\t-\tcrashed\t-\t-\n/);
+    let running = '';
+    await withRecovery(own, async (recovery) => {
+      jobOf(recovery);
+      await recovery.recover();
+      running = await attempts();
+    });
+    expect(running).toMatch(/\n1\t\S+\t-\t-\tcrashed\t.*\n2\t\S+\tlease_over\trestart\t-\t-\t/);
+    expect(await attempts()).toMatch(/\tcrashed\t.*\n2\t\S+\tlease_over\trestart\ttask_released\t2/);
   });
 
   test('that is not there is 4', async () => {
@@ -149,7 +183,10 @@ test('who only looks writes nothing, and signs on nobody', async () => {
     'events',
     'doctor',
   ];
-  for (const command of commands)
-    expect((await cli([...command.split(' '), '--sqlite', file])).code, command).toBe(0);
+  for (const command of commands) {
+    const { code } = await cli([...command.split(' '), '--sqlite', file]);
+    // No worker is there for the orphans.
+    expect(code, command).toBe(command === 'doctor' ? 1 : 0);
+  }
   expect(await rows()).toEqual(before);
 });

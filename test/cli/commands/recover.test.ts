@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { createRecovery, memoryStorage } from '../../../src/index.js';
 import type { Recovery, Storage } from '../../../src/index.js';
 import { cli, jobOf, moduleOf, prepare } from '../cli.js';
@@ -45,7 +45,7 @@ describe('recover', () => {
       /^task\tname\tdecision\toutcome\titems\treason\terror\n(held-\d\tjob\tresume\tcompleted\t.*\n){2}/,
     );
     expect(piped.stdout).toMatch(
-      /\n2 orphans found, 2 started, 0 failed, 0 skipped, 0 deferred, 0 given up, .*\n$/,
+      /\n2 orphans found, 2 started, 0 failed, 0 skipped, 0 deferred, 0 given up, 0 given back, .*\n$/,
     );
     expect(piped.stderr).toMatch(/^tasks: 1\/2\ntasks: 2\/2\n$/);
     const shown = await cli(['recover', '--import', (await prepared(true)).module], { terminal: true });
@@ -71,9 +71,62 @@ describe('recover', () => {
   });
 
   test('--names leaves others alone', async () => {
-    const { module } = await prepared(true);
-    const ran = await cli(['recover', '--json', '--names', 'other', 'another', '--import', module]);
+    const { module, recovery } = await prepared(true);
+    const other = recovery.withRecovery(() => null, { name: 'other' });
+    await other();
+    const ran = await cli(['recover', '--json', '--names', 'other', '--import', module]);
+    expect(ran).toMatchObject({ code: 0, stderr: '' });
     expect(documents.recover.parse(ran.json)).toMatchObject({ report: { recovered: 0 } });
+  });
+
+  test('--names that nobody knows are 2; 1 when tasks of one wait and no function is here', async () => {
+    const { module } = await prepared(true);
+    const unknown = await cli(['recover', '--names', 'job', 'nothere', '--import', module]);
+    expect(unknown).toMatchObject({ code: 2, stdout: '' });
+    expect(unknown.stderr).toMatch(
+      /no function of the name "nothere", .* never had a task of it\. Known: job\.\n$/,
+    );
+    const recovery = createRecovery({ storage });
+    opened.push(recovery);
+    const missing = await cli(['recover', '--names', 'job', '--import', moduleOf(recovery)]);
+    expect(missing.code).toBe(1);
+    expect(missing.stderr).toMatch(/^No function of the name "job" is registered in .*tasks\.mjs\.\n/);
+    expect(missing.stdout).toMatch(/\n0 orphans found, 0 started, 0 failed, 2 skipped, /);
+    // A function that the module exports may not have had a task yet.
+    const fresh = createRecovery({ storage: memoryStorage() });
+    opened.push(fresh);
+    const job = fresh.withRecovery(() => null, { name: 'job' });
+    const ran = await cli(['recover', '--names', 'job', '--import', moduleOf(fresh, { job })]);
+    expect(ran.code).toBe(0);
+  });
+
+  test('a shutdown that never ends keeps neither a signal nor the end waiting', async () => {
+    const { recovery } = await prepared(false);
+    const module = moduleOf({ ...recovery, shutdown: () => new Promise(() => {}) });
+    let started = 0;
+    const running = new Promise<void>((resolve) => {
+      recovery.on('processing_resumed', () => {
+        started += 1;
+        if (started === 2) resolve();
+      });
+    });
+    let send: (signal: 'SIGINT' | 'SIGTERM') => void = () => {};
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const ending = cli(['recover', '--import', module], { interrupt: (given) => (send = given) });
+      await running;
+      send('SIGINT');
+      // Once for what runs, and once for the end.
+      await vi.advanceTimersByTimeAsync(12_000);
+      await vi.advanceTimersByTimeAsync(4_000);
+      const ran = await ending;
+      expect(ran).toMatchObject({ code: 1, stdout: '' });
+      expect(ran.stderr).toMatch(
+        /shutdown did not end within 12000 ms: tasks may not have been given back\.\n$/,
+      );
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test('--documents: failed documents that are due; 1 when some fail again', async () => {

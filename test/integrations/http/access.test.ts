@@ -220,10 +220,24 @@ describe('what is shown on request', () => {
       () => {
         throw new Error(CANARY);
       },
+      // Nobody waits for it; what becomes of it must not end the process.
+      async (value: unknown) => value,
+      () => Promise.reject(new Error(CANARY)),
+      () => ({
+        then: () => {
+          throw new Error(CANARY);
+        },
+      }),
+      () => ({
+        get then() {
+          throw new Error(CANARY);
+        },
+      }),
     ];
     for (const redactPayload of broken) {
       const shown = await text({ showPayloads: true, redactPayload });
-      expect(shown).not.toContain('recoverableData');
+      for (const field of ['recoverableData', 'databaseState', 'metadata', 'query'])
+        expect(shown).not.toContain(`"${field}"`);
       expect(shown).not.toContain(CANARY);
     }
     expect(await text({ redactPayload: () => 'mine' })).not.toContain('recoverableData');

@@ -103,7 +103,9 @@ describe.each<[ServerKind, number]>([
         judge(sent, pathname, status, text);
         if (!sent.allowed && /^\/recovery(\/|$)/.test(pathname) && status !== 403) {
           // Before it comes to the handler: what is no HTTP to node, or no JSON to the framework's parser.
-          expect([400, 404, 405, 413, 415, 417]).toContain(status);
+          // 418: no path as it is written in a URL is left to the others.
+          const foreign = pathname === sent.path ? [] : [418];
+          expect([400, 404, 405, 413, 415, 417, ...foreign]).toContain(status);
         }
       }),
       { numRuns },

@@ -91,6 +91,10 @@ export async function filled(options: Partial<RecoveryOptions> = {}): Promise<Fi
   await closed;
   const recovery = createRecovery({ ...options, storage });
   define(recovery, gate);
+  // Signs this worker on, and takes nothing back: an orphan without any worker alive is no health.
+  await (
+    await recovery.recover({ taskIds: ['nobody'] })
+  ).finished;
   const release = (): void => {
     gate.open = true;
     for (const go of gate.waiting.splice(0)) go();
@@ -98,7 +102,7 @@ export async function filled(options: Partial<RecoveryOptions> = {}): Promise<Fi
   return { recovery, storage, release };
 }
 
-async function until(holds: () => boolean): Promise<void> {
+export async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setImmediate(resolve));
 }
 

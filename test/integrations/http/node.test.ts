@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { createServer, request as httpRequest, Agent } from 'node:http';
 import { connect } from 'node:net';
 import express from 'express';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import fastify from 'fastify';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createHttpHandler, toNodeHandler } from '../../../src/integrations/http/index.js';
 import type { HttpHandler } from '../../../src/integrations/http/index.js';
 import { authorize, CANARY, filled, listening, TOKEN } from './lab.js';
@@ -41,8 +42,28 @@ test('targets of all forms', async () => {
     'GET http://else.where/health/live': 200,
     'GET //health/live': 404,
     'GET //evil.test/recovery/status': 404,
-    'GET /x/../recovery/status': 200,
-    'GET /x/%2e%2e/recovery/status': 200,
+    'GET HTTPS://else.where:1/health/live?x=http://a/b': 200,
+    'GET http://else.where': 404,
+    // These are none to node.
+    'GET http:/health/live': 400,
+    'GET foo:/health/live': 400,
+    'GET http://a#/health/live': 400,
+    'GET http://a:99999999/health/live': 404,
+    'GET http://u:p@a/health/live': 400,
+    'GET foo://a/health/live': 404,
+    'GET file:///health/live': 404,
+    'GET /x/../recovery/status': 404,
+    'GET /x/%2e%2e/recovery/status': 404,
+    'GET /health/.%2E/recovery/status': 404,
+    'GET /./recovery/status': 404,
+    'GET /health\\..\\recovery/status': 404,
+    'GET \\recovery/status': 400,
+    'GET /\\recovery/status': 404,
+    'GET http://a\\x/recovery/status': 400,
+    'GET http://a\\/recovery/status': 400,
+    'GET http://a/x/../recovery/status': 404,
+    'GET /recovery/status#x': 404,
+    'GET /recovery/status?a=/../x': 200,
     'GET /%72ecovery/status': 404,
     'GET /recovery/status/': 404,
     'GET /RECOVERY/status': 404,
@@ -51,7 +72,9 @@ test('targets of all forms', async () => {
     'TRACE /health/live': 405,
     'GET /recovery/status?limit=%zz': 200,
   };
-  for (const [line, status] of Object.entries(statuses)) expect(await statusOf(url, line), line).toBe(status);
+  const lines = Object.keys(statuses);
+  const found = await Promise.all(lines.map(async (line) => [line, await statusOf(url, line)]));
+  expect(Object.fromEntries(found)).toEqual(statuses);
   for (const host of ['a b', '[::1', 'x@y', '', 'a:99999999'])
     expect(await statusOf(url, 'GET /recovery/status', host), host).toBe(200);
   const refused = await rawRequest(
@@ -72,9 +95,82 @@ test('a prefix, and what is not under it', async () => {
     '/ops/v1/../../recovery/status',
   ])
     expect(await statusOf(url, `GET ${path}`), path).toBe(404);
+  // What has no origin of its own, and a host that is none.
+  for (const start of ['x://y', 'file://', 'foo://', 'http://a:99999999'])
+    expect(await statusOf(url, `GET ${start}/ops/v1/health/live`), start).toBe(404);
+  expect(await statusOf(url, 'GET http://a/ops/v1/health/live')).toBe(200);
+  expect(await statusOf(url, 'GET http://a/ops/v1//health/live')).toBe(404);
   for (const prefix of ['ops', '/ops/', '/', '/a b', '/*'])
     expect(() => toNodeHandler(handler, { prefix }), prefix).toThrow('must be a path such as /ops');
   expect(() => toNodeHandler(handler, { prefx: '/ops' } as object)).toThrow('"prefx" is no option');
+});
+
+describe("a framework's guard sees the path that is answered", () => {
+  const targets = [
+    '/ops/health/%2e%2e/recovery/status',
+    '/ops/health/.%2e/recovery/status',
+    '/ops/health\\..\\recovery/status',
+    '/ops/../ops/recovery/status',
+    '/x/%2e%2e/ops/recovery/status',
+    '/ops/./recovery/status',
+    '/ops\\recovery/status',
+  ];
+
+  test('express', async () => {
+    const app = express();
+    app.use(['/ops/recovery', '/recovery'], (_req, res) => void res.status(401).end());
+    app.use('/ops', toNodeHandler(handler));
+    app.use(toNodeHandler(handler, { prefix: '/ops' }));
+    app.use(toNodeHandler(handler));
+    const server = await listening(createServer(app));
+    opened.push(server);
+    expect(await statusOf(server.url, 'GET /ops/recovery/status')).toBe(401);
+    expect(await statusOf(server.url, 'GET /ops/health/live')).toBe(200);
+    for (const target of targets) {
+      const status = await statusOf(server.url, `GET ${target}`);
+      expect([401, 404], target).toContain(status);
+    }
+  });
+
+  test('fastify', async () => {
+    const app = fastify();
+    app.addHook('onRequest', async (request, reply) => {
+      if (request.url.startsWith('/ops/recovery')) return reply.code(401).send();
+      return undefined;
+    });
+    app.all('/ops/*', toNodeHandler(handler, { prefix: '/ops' }));
+    const url = await app.listen({ host: '127.0.0.1', port: 0 });
+    opened.push({ url, close: async () => app.close() });
+    expect(await statusOf(url, 'GET /ops/recovery/status')).toBe(401);
+    expect(await statusOf(url, 'GET /ops/health/live')).toBe(200);
+    for (const target of targets) expect(await statusOf(url, `GET ${target}`), target).toBe(404);
+  });
+});
+
+test('what a middleware has put under `raw` is no request', async () => {
+  const app = express();
+  app.use(express.json());
+  app.use((req, res, next) => {
+    Object.assign(req, { raw: 'the body' });
+    Object.assign(res, { raw: null });
+    next();
+  });
+  app.use('/ops', toNodeHandler(handler));
+  const server = await listening(createServer(app));
+  opened.push(server);
+  expect(await statusOf(server.url, 'GET /ops/health/live')).toBe(200);
+  expect(await statusOf(server.url, 'GET /ops/nothing')).toBe(404);
+});
+
+test('what fails before the handler is asked ends the request, and nothing else', async () => {
+  const broken = Object.assign(handler.bind(null), {
+    handles: () => {
+      throw new Error(CANARY);
+    },
+  });
+  const { status, text } = await rawRequest(await serve(broken), `GET / HTTP/1.1\r\nhost: a${LINES}`);
+  expect(status).toBe(400);
+  expect(text).not.toContain(CANARY);
 });
 
 const parsers = {

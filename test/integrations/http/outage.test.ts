@@ -4,7 +4,7 @@ import { createRecovery, memoryStorage, RecoveryError } from '../../../src/index
 import type { Recovery, RecoveryErrorCode, Storage } from '../../../src/index.js';
 import { createHttpHandler } from '../../../src/integrations/http/index.js';
 import type { HttpOptions } from '../../../src/integrations/http/index.js';
-import { CANARY, filled, ORPHAN_ID } from './lab.js';
+import { CANARY, filled, ORPHAN_ID, until } from './lab.js';
 
 type Ask = (path: string, body?: unknown) => Promise<[number, unknown]>;
 
@@ -108,6 +108,58 @@ describe('an outage', () => {
     ]);
     expect(JSON.stringify([report[1], detailed[1]])).not.toContain(CANARY);
     expect(await ask('/health/ready')).toMatchObject([200, {}]);
+    await recovery.shutdown();
+  });
+});
+
+describe('however many ask at once', () => {
+  test('health and figures are read once, and afresh for who comes later', async () => {
+    const all = await filled();
+    const begun = { health: 0, metrics: 0 };
+    let release = (): void => {};
+    let gate = new Promise<void>((resolve) => (release = resolve));
+    const recovery: Recovery = {
+      ...all.recovery,
+      health: async (options) => {
+        begun.health += 1;
+        await gate;
+        return all.recovery.health(options);
+      },
+      metrics: async () => {
+        begun.metrics += 1;
+        await gate;
+        return all.recovery.metrics();
+      },
+    };
+    const ask = asker(recovery);
+    const paths = ['/health/recovery', '/health/recovery/metrics', '/health/detailed'];
+    const flood = Array.from({ length: 20 }, () => paths.map((path) => ask(path))).flat();
+    await until(() => begun.health > 0 && begun.metrics > 0);
+    release();
+    for (const [status] of await Promise.all(flood)) expect(status).toBe(200);
+    expect(begun).toEqual({ health: 1, metrics: 1 });
+
+    await ask('/health/detailed');
+    expect(begun).toEqual({ health: 2, metrics: 2 });
+    // An operator sees what is so after what was done before.
+    gate = new Promise<void>((resolve) => (release = resolve));
+    const asked = [ask('/health/recovery'), ask('/recovery/status')];
+    await until(() => begun.health === 4);
+    release();
+    await Promise.all(asked);
+    all.release();
+    await all.recovery.shutdown();
+  });
+
+  test('one that fails is asked again', async () => {
+    const { storage, down } = fragile();
+    const recovery = createRecovery({ storage });
+    const ask = asker(recovery);
+    down.is = true;
+    const failed = await Promise.all([ask('/health/recovery/metrics'), ask('/health/recovery/metrics')]);
+    expect(failed.map(([status]) => status)).toEqual([503, 503]);
+    down.is = false;
+    expect(await ask('/health/recovery/metrics')).toMatchObject([200, {}]);
     await recovery.shutdown();
   });
 });
