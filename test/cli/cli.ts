@@ -106,13 +106,17 @@ export async function withRecovery(
 }
 
 /** Runs `work` while a worker is alive there, that has none of the functions of the others. */
-export async function withWorker(file: string, work: () => Promise<unknown>, partitions = 1): Promise<void> {
+export async function withWorker<T>(file: string, work: () => Promise<T>, partitions = 1): Promise<T> {
+  const results: T[] = [];
   const worker = async (recovery: Recovery): Promise<void> => {
     recovery.withRecovery(() => null, { name: 'another' });
     await recovery.runStartupRecovery();
-    await work();
+    results.push(await work());
   };
   await withRecovery(file, worker, { partitions });
+  const [result] = results;
+  if (result === undefined) throw new Error('There was no work.');
+  return result;
 }
 
 /** Leaves `held-1` behind with a lease that is over: its process died, so to say. */

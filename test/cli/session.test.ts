@@ -112,6 +112,7 @@ test.each(['1000000000', '4097', '0', '1.5', 'many'])(
     const { outcomes } = await storage.commit('rekindle:0', [
       {
         guard: { key: keys.meta, expect: null, next: '1.p.0' },
+        notAfter: Number.MAX_SAFE_INTEGER,
         set: [{ key: keys.meta, fields: { layout: '1', partitions, hash: 'x' } }],
       },
     ]);
@@ -167,27 +168,6 @@ describe('a module', () => {
     const { code, stdout, stderr } = await importing(source);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toMatch(message);
-  });
-
-  test('with a wrong syntax: file and line', async () => {
-    const write = (name: string, source: string): string => {
-      writeFileSync(join(folder, name), source);
-      return name;
-    };
-    const plan = async (name: string): Promise<string> => {
-      const { code, stderr } = await cli(['plan', '--import', name], { cwd: folder });
-      expect(code).toBe(2);
-      return stderr;
-    };
-    expect(await plan(write('wrong.mjs', 'export const a = 1;\nexport const b = ;\n'))).toContain(
-      `could not be imported: Unexpected token ';' (${join(folder, 'wrong.mjs')}:2)`,
-    );
-    expect(await plan(write('outer.mjs', 'import "./wrong.mjs";\n'))).toMatch(
-      /Unexpected token ';', in a module that it imports/,
-    );
-    expect(await plan(write('nope.mjs', 'import { nope } from "node:fs";\nexport { nope };\n'))).toContain(
-      `export named 'nope' (${join(folder, 'nope.mjs')}:1)`,
-    );
   });
 
   test('whose top level never ends', async () => {

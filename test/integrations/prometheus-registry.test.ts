@@ -4,7 +4,7 @@ import type { OpenMetricsContentType } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { prometheusMetrics } from '../../src/integrations/prometheus/index.js';
 import { trapUnhandledRejections, World } from '../runtime/harness.js';
-import { define, observed } from './scrape.js';
+import { define, observed, Scrape } from './scrape.js';
 
 trapUnhandledRejections();
 
@@ -62,6 +62,58 @@ describe('registries', () => {
     const third = observed(world, { register });
     expect((await third.scrape()).value('rekindle_tasks_completed_total', { task: 'import' })).toBeNull();
     expect((await third.scrape()).value('second_up')).toBe(1);
+  });
+
+  it('one that has a metric of any of the names is left as it was', async () => {
+    const { recovery } = world.proc();
+    for (const name of ['check_up', 'tasks_started_total', 'checkpoint_size_bytes']) {
+      const register = new Registry();
+      const mine = new Counter({ name: `rekindle_${name}`, help: 'Mine.', registers: [register] });
+      const [off, unhook] = [vi.fn(), vi.fn()];
+      const source = { ...recovery, on: () => off, instrument: () => unhook };
+      expect(() => prometheusMetrics(source, { register })).toThrow(
+        expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(name) }),
+      );
+      expect(register.getMetricsAsArray()).toEqual([mine]);
+      expect([off.mock.calls.length, unhook.mock.calls.length]).toEqual([1, 1]);
+    }
+  });
+
+  it.each([[undefined], [null], [{}], ['rekindle'], [{ health: () => null }]])(
+    'refuses %j for a Recovery',
+    (given) => {
+      expect(() => Reflect.apply(prometheusMetrics, null, [given])).toThrow(
+        expect.objectContaining({
+          code: 'INVALID_OPTION',
+          message: expect.stringContaining('needs a Recovery'),
+        }),
+      );
+    },
+  );
+
+  it('figures that can be none are left out; the others are told', async () => {
+    const { recovery } = world.proc();
+    const metrics = prometheusMetrics({
+      ...recovery,
+      health: async () => ({ ...(await recovery.health()), last_recovery_run: Number.POSITIVE_INFINITY }),
+      metrics: async () => ({
+        ...(await recovery.metrics()),
+        recovery_jobs_created: -5,
+        recovery_jobs_succeeded: Number.NaN,
+        recovery_jobs_failed: 3,
+        task_state_distribution: {
+          ...(await recovery.metrics()).task_state_distribution,
+          failed: Number.NaN,
+        },
+      }),
+    });
+    const scrape = new Scrape(await world.until(metrics.text()));
+    expect(scrape.value('rekindle_last_run_timestamp_seconds')).toBeNull();
+    expect(scrape.value('rekindle_recovery_jobs_created_total')).toBeNull();
+    expect(scrape.value('rekindle_recovery_jobs_succeeded_total')).toBeNull();
+    expect(scrape.value('rekindle_recovery_jobs_failed_total')).toBe(3);
+    expect(scrape.value('rekindle_tasks', { state: 'failed' })).toBeNull();
+    expect(scrape.value('rekindle_tasks', { state: 'completed' })).toBe(0);
   });
 
   it('after `stop` nobody listens or watches any more', () => {

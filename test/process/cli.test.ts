@@ -248,6 +248,28 @@ describe('what can go wrong', () => {
     }
   });
 
+  test('a module that Node can not load: where it is wrong, or what to do', async () => {
+    const folder = tempFolder();
+    const plan = async (name: string, source: string): Promise<string> => {
+      writeFileSync(join(folder, name), source);
+      const { code, stdout, stderr } = await rekindle(['plan', '--import', join(folder, name)]);
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+      return stderr;
+    };
+    const wrong = join(folder, 'wrong.mjs');
+    expect(await plan('wrong.mjs', 'export const a = 1;\nexport const b = ;\n')).toBe(
+      `rekindle: ${wrong} could not be imported: Unexpected token ';' (${wrong}:2)\n`,
+    );
+    expect(await plan('outer.mjs', 'import "./wrong.mjs";\n')).toMatch(
+      /Unexpected token ';', in a module that it imports: look for it with node --check\n$/,
+    );
+    const nope = 'import { nope } from "node:fs";\nexport { nope };\n';
+    expect(await plan('nope.mjs', nope)).toContain(`named 'nope' (${join(folder, 'nope.mjs')}:1)\n`);
+    expect(await plan('tasks.tsx', 'export const a: number = 1;')).toMatch(
+      /build it and import the JavaScript/,
+    );
+  });
+
   test('a module that never loads ends with a signal', async () => {
     const file = join(tempFolder(), 'endless.mjs');
     writeFileSync(file, 'process.stderr.write("loading"); await new Promise(() => {});');

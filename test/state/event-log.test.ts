@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import type { RecoveryEvent } from '../../src/domain/events.js';
 import { followEvents } from '../../src/state/event-log.js';
@@ -43,6 +44,21 @@ async function readAll(store: Store, clock: ManualClock, after?: string): Promis
 const ids = (events: readonly RecoveryEvent[]): (string | null)[] => events.map(({ task_id }) => task_id);
 
 describe('followEvents', () => {
+  it('many followers of one Recovery are no leak', async () => {
+    const warnings: string[] = [];
+    const listen = ({ name }: Error): void => void warnings.push(name);
+    process.on('warning', listen);
+    const { store } = plainStore();
+    const closed = new AbortController();
+    const ends = Array.from({ length: 15 }, () => followEvents(store, {}, closed.signal).next());
+    await settled();
+    expect(getEventListeners(closed.signal, 'abort')).toHaveLength(15);
+    closed.abort();
+    expect((await Promise.all(ends)).every(({ done }) => done)).toBe(true);
+    process.off('warning', listen);
+    expect(warnings).toEqual([]);
+  });
+
   it('ends with the newest event when it is told not to follow', async () => {
     const { store } = plainStore(3);
     const page = Array.from({ length: 250 }, (_, at) => `a${at}`);

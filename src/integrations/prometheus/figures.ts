@@ -147,6 +147,11 @@ const LABELLED: readonly Labelled[] = [
   },
 ];
 
+/** What something else has written over must not take the whole scrape with it. */
+function fits(kind: Figure['kind'], value: number): boolean {
+  return Number.isFinite(value) && (kind === 'gauge' || value >= 0);
+}
+
 /** Registers them; returns their names. */
 export function namespaceFigures(
   reader: Reader,
@@ -160,7 +165,7 @@ export function namespaceFigures(
     const put = (value: number | null): void => {
       // No sample is not a zero: nobody is to mistake one for the other.
       made.remove();
-      if (value !== null) made.inc(value);
+      if (value !== null && fits(figure.kind, value)) made.inc(value);
     };
   }
   for (const { name, help, label, values } of LABELLED) {
@@ -172,7 +177,7 @@ export function namespaceFigures(
       collect: async () => {
         const read = values(await reader.read());
         gauge.reset();
-        for (const [of, value] of read) gauge.set({ [label]: of }, value);
+        for (const [of, value] of read) if (fits('gauge', value)) gauge.set({ [label]: of }, value);
       },
     });
   }

@@ -40,6 +40,8 @@ const isPrefix: Check = (value) =>
     ? null
     : 'must be letters, digits and underscores, such as `rekindle_`';
 
+const isSource: Check = hasMethods('health', 'metrics', 'on', 'instrument');
+
 const CHECKS = {
   register: hasMethods('registerMetric', 'getSingleMetric', 'removeSingleMetric', 'metrics'),
   prefix: isPrefix,
@@ -48,7 +50,7 @@ const CHECKS = {
 /**
  * Metrics of a Recovery for Prometheus. Labels are names of tasks, states, kinds of alerts and names of checks; ids,
  * payloads and messages are in none of them.
- * @throws `INVALID_OPTION`, also when the registry has metrics of this prefix already
+ * @throws `INVALID_OPTION`, also when the registry has metrics of these names already
  * @example
  * const metrics = prometheusMetrics(recovery);
  * app.get('/metrics', async (_req, res) => res.type(metrics.contentType).send(await metrics.text()));
@@ -57,6 +59,9 @@ export function prometheusMetrics(
   recovery: MetricsSource,
   options: PrometheusOptions = {},
 ): PrometheusMetrics {
+  const lacks = isSource(recovery);
+  if (lacks !== null)
+    throw new RecoveryError('INVALID_OPTION', `prometheusMetrics needs a Recovery first: it ${lacks}.`);
   checkOptions('prometheusMetrics', options, CHECKS, []);
   const { register = new Registry(), prefix = 'rekindle_' } = options;
   if (register.getSingleMetric(`${prefix}up`) !== undefined) {
@@ -65,8 +70,23 @@ export function prometheusMetrics(
       `prometheusMetrics: the registry has metrics that begin with "${prefix}" already. Call stop() on those first, or give these another prefix or registry.`,
     );
   }
-  const figures = namespaceFigures(new Reader(recovery), register, prefix);
-  const watched = watchProcess(recovery, register, prefix);
+  // In a registry of their own first: where one of the names is taken, none is to be left behind.
+  const made = new Registry();
+  const figures = namespaceFigures(new Reader(recovery), made, prefix);
+  const watched = watchProcess(recovery, made, prefix);
+  const names = [...figures, ...watched.names];
+  const taken = names.filter((name) => register.getSingleMetric(name) !== undefined);
+  if (taken.length > 0) {
+    watched.stop();
+    throw new RecoveryError(
+      'INVALID_OPTION',
+      `prometheusMetrics: the registry has other metrics of these names: ${taken.join(', ')}. Give these another prefix or registry.`,
+    );
+  }
+  for (const name of names) {
+    const metric = made.getSingleMetric(name);
+    if (metric !== undefined) register.registerMetric(metric);
+  }
   return {
     text: () => register.metrics(),
     get contentType() {
@@ -75,7 +95,7 @@ export function prometheusMetrics(
     register,
     stop: () => {
       watched.stop();
-      for (const name of [...figures, ...watched.names]) register.removeSingleMetric(name);
+      for (const name of names) register.removeSingleMetric(name);
     },
   };
 }

@@ -34,18 +34,14 @@ describe('status', () => {
   });
 
   test('for people: names and values, parted by a tab on a pipe', async () => {
-    let stdout = '';
-    const look = async (): Promise<void> => {
-      ({ stdout } = await cli(['status', '--sqlite', file]));
-    };
-    await withWorker(file, look, 3);
+    const look = async (): Promise<string> => (await cli(['status', '--sqlite', file])).stdout;
+    const stdout = await withWorker(file, look, 3);
     expect(stdout).toMatch(/^health\thealthy\n/);
     expect(stdout).toMatch(/\nrecovery queue\t2\n/);
     expect(stdout).toMatch(/\norphaned\t2\n/);
     expect(stdout).not.toMatch(/What is wrong/);
     expect(stdout).toMatch(/\nprocessing\t0\n/);
-    await look();
-    expect(stdout).toMatch(/\nunhealthy\tno_worker\t2 of its tasks/);
+    expect(await look()).toMatch(/\nunhealthy\tno_worker\t2 of its tasks/);
   });
 
   test('the table of states says which tasks have lost their owner', async () => {

@@ -1,4 +1,4 @@
-import { once, setMaxListeners } from 'node:events';
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createHttpHandler } from '../../../src/integrations/http/index.js';
@@ -36,32 +36,6 @@ function watched(recovery: Recovery): { recovery: Recovery; signals: AbortSignal
   };
   return { recovery: { ...recovery, events }, signals };
 }
-
-test('many streams are no leak', async () => {
-  const warnings: string[] = [];
-  const listen = ({ name }: Error): void => void warnings.push(name);
-  process.on('warning', listen);
-  const handler = createHttpHandler(all.recovery, { authorize: () => true });
-  const end = new AbortController();
-  setMaxListeners(0, end.signal);
-  const clients = await Promise.all(
-    Array.from({ length: 15 }, async () => {
-      const request = new Request('http://a/recovery/events', { signal: end.signal });
-      return new EventClient(await handler(request));
-    }),
-  );
-  await Promise.all(clients.map((client) => client.take(4)));
-  // All of them wait for what comes.
-  await all.recovery.tasks.requeue(FAILED_ID);
-  const requeued = async (client: EventClient): Promise<void> => {
-    let sent = await client.next();
-    while (sent !== null && sent.event !== 'task_requeued') sent = await client.next();
-  };
-  await Promise.all(clients.map(requeued));
-  end.abort();
-  process.off('warning', listen);
-  expect(warnings).toEqual([]);
-});
 
 describe.each(SERVERS)('%s', (kind) => {
   test('tells what happened and what happens, and goes on where a client was cut off', async () => {
