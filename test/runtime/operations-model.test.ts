@@ -35,7 +35,10 @@ const commands: fc.Arbitrary<Command[]> = fc.array(
   fc.oneof(
     { weight: 6, arbitrary: fc.record({ what: of('start'), id, at }) },
     { weight: 7, arbitrary: fc.record({ what: of('end'), id, end: of('ok', 'error', 'error') }) },
-    { weight: 7, arbitrary: fc.record({ what: of('requeue', 'cancel', 'cancel', 'record', 'remove'), id, at }) },
+    {
+      weight: 7,
+      arbitrary: fc.record({ what: of('requeue', 'cancel', 'cancel', 'record', 'remove'), id, at }),
+    },
     { weight: 3, arbitrary: fc.record({ what: of('crash'), at }) },
     { weight: 5, arbitrary: fc.record({ what: of('recover', 'documents', 'redrive', 'clean'), at }) },
     {
