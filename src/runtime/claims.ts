@@ -185,7 +185,6 @@ async function take(engine: Engine, handler: Handler, decided: Decided): Promise
   );
   const sentMs = clock.monotonicMs();
   if (!(await won(engine, partition, batch))) return null;
-  const again = retriedDocument({ head, cause: snapshot.cause });
   const live = {
     taskId,
     name,
@@ -198,12 +197,19 @@ async function take(engine: Engine, handler: Handler, decided: Decided): Promise
     eventSeq: head.eventSeq + batch.append.length,
     checkpointSeq: head.checkpointSeq,
     hasAutomatic: head.automatic !== null && plan.action !== 'restart',
-    failed: again === null ? head.failed : { ...again, failure: onceMore(again.failure, firstCause({ head, cause: snapshot.cause })) },
+    failed: failedOf(head, snapshot.cause),
     crashed: snapshot.crashes.length > 0,
   };
   const past = { ...pastOf(found), userText, args: handler.document === null ? null : args };
   const pieces = { kept: head.pieces, discover: discoverWith(handler, args) };
   return new Attempt(engine, handler, { live, partition, fence, nonce, sentMs, resume, ...past, ...pieces });
+}
+
+/** What it is known for as a failed document, with this attempt if it is a retry of that. */
+function failedOf(head: Head, cause: OrphanCause): Head['failed'] {
+  const again = retriedDocument({ head, cause });
+  if (again === null) return head.failed;
+  return { ...again, failure: onceMore(again.failure, firstCause({ head, cause })) };
 }
 
 /** What counts of earlier attempts: nothing, when it had failed and is called again. */

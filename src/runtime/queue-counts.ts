@@ -13,7 +13,11 @@ export async function countsOf({ clock }: Engine, queue: Dispatcher): Promise<Qu
   const late = (): Error => new RecoveryError('CHECK_FAILED', `no answer within ${ASK_MS} ms`);
   const asked = Promise.resolve().then(() => queue.describe?.());
   const counts: unknown = await within(clock, ASK_MS, asked, late);
-  return { waiting: count(counts, 'waiting'), active: count(counts, 'active'), failed: count(counts, 'failed') };
+  return {
+    waiting: count(counts, 'waiting'),
+    active: count(counts, 'active'),
+    failed: count(counts, 'failed'),
+  };
 }
 
 function count(counts: unknown, state: keyof QueueCounts): number {

@@ -201,9 +201,16 @@ export class Starter {
     if (started !== undefined && !emitter.idle) emitter.emit(localEvent(started, nowMs));
     const { priority } = task;
     const begun = {
-      ...{ taskId, priority, partition, fence, nonce, sentMs, userText, args },
+      taskId,
+      priority,
+      partition,
+      fence,
+      nonce,
+      sentMs,
       origin: fence,
       eventSeq: 1,
+      userText,
+      args,
     };
     const attempt = firstAttempt(this.#engine, handler, begun);
     const invoke = (): unknown => handler.invoke(attempt.context, args);

@@ -172,7 +172,15 @@ export async function beginSubmitted(
   const eventSeq = head.eventSeq + 1;
   const { priority } = head.task;
   const begun = {
-    ...{ taskId, priority, partition, fence, nonce, sentMs, origin, eventSeq, userText },
+    taskId,
+    priority,
+    partition,
+    fence,
+    nonce,
+    sentMs,
+    origin,
+    eventSeq,
+    userText,
     args: stored,
   };
   const attempt = firstAttempt(engine, handler, begun);

@@ -1,6 +1,7 @@
 /** A Redis list as the queue, on a real server: jobs that are lost, flushed, doubled, or taken by the wrong worker. */
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { kindOf } from '../../src/errors.js';
 import { createRecovery } from '../../src/runtime/create-recovery.js';
 import { deferred } from '../../src/runtime/deferred.js';
 import type { Recovery } from '../../src/runtime/recovery.js';
@@ -35,19 +36,20 @@ const TROUBLES = [
   'goes to a worker without the function',
 ] as const;
 
-function recovery(redis: Redis, dispatch: (job: string) => Promise<unknown>): Recovery {
+function recovery(redis: Redis, dispatch: (taskId: string, job: string) => Promise<unknown>): Recovery {
   return createRecovery({
     storage: redisStorage(redis),
-    dispatch: { dispatch: (envelope) => dispatch(JSON.stringify(envelope)) },
-    ...{ handOverMs: HAND_OVER_MS, sweepIntervalMs: 100, leaseMs: 1_000 },
+    dispatch: { dispatch: (envelope) => dispatch(envelope.taskId, JSON.stringify(envelope)) },
+    handOverMs: HAND_OVER_MS,
+    sweepIntervalMs: 100,
+    leaseMs: 1_000,
   });
 }
 
 test('whatever becomes of its job, a task comes back by itself, and never runs twice at once', async () => {
   const redis = client();
   const dispatched = new Map<string, number>();
-  const put = async (job: string): Promise<void> => {
-    const { taskId } = JSON.parse(job) as { taskId: string };
+  const put = async (taskId: string, job: string): Promise<void> => {
     const times = (dispatched.get(taskId) ?? 0) + 1;
     dispatched.set(taskId, times);
     const trouble = times === 1 ? taskId : null;
@@ -81,9 +83,10 @@ test('whatever becomes of its job, a task comes back by itself, and never runs t
   const bare = recovery(client(), put);
   const alerts: unknown[] = [];
   web.on('alert', ({ details }) => alerts.push(details['kind']));
-  const ends = new Map(TROUBLES.map((id) => [id, deferred<void>()]));
-  for (const each of workers)
-    each.on('task_completed', ({ task_id }) => ends.get(task_id as 'throws')?.resolve());
+  const ends = new Map<string, ReturnType<typeof deferred<void>>>(
+    TROUBLES.map((id) => [id, deferred<void>()]),
+  );
+  for (const each of workers) each.on('task_completed', ({ task_id }) => ends.get(task_id ?? '')?.resolve());
   const refused: unknown[] = [];
   const consume = async (list: string, at: Recovery): Promise<void> => {
     const own = client();
@@ -91,9 +94,7 @@ test('whatever becomes of its job, a task comes back by itself, and never runs t
       const job = (await own.blpop(list, 0).catch(() => null))?.[1];
       if (job === undefined) return;
       // At once, as a worker with slots does.
-      void at
-        .runTask(JSON.parse(job))
-        .catch((error: unknown) => refused.push((error as { code: unknown }).code));
+      void at.runTask(JSON.parse(job)).catch((error: unknown) => refused.push(kindOf(error)));
     }
   };
   const loops = [...workers.map((each) => consume(LIST, each)), consume('other', bare)];

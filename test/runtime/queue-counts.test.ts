@@ -37,12 +37,14 @@ it.each([
       throw new Error('no');
     },
   ],
-  ['rejects', () => Promise.reject(new Error('no'))],
-  ['hangs', () => deferred<typeof COUNTS>().promise],
-  ['gives nonsense', () => ({ waiting: 'many', active: Number.NaN }) as never],
-  ['gives nothing', () => undefined as never],
-] as const)('of a queue that %s are none, and its check is down', async (_, describe) => {
-  const { recovery } = lab(world, { dispatch: jobs({ describe }) });
+  ['rejects', (): unknown => Promise.reject(new Error('no'))],
+  ['hangs', (): unknown => deferred<typeof COUNTS>().promise],
+  ['gives nonsense', (): unknown => ({ waiting: 'many', active: Number.NaN })],
+  ['gives nothing', (): unknown => undefined],
+] as const)('of a queue that %s are none, and its check is down', async (_, answer) => {
+  const queue = { ...jobs(), describe: answer };
+  // @ts-expect-error: nonsense, in some of the cases
+  const { recovery } = lab(world, { dispatch: queue });
   const report = await world.until(recovery.health());
   expect(report.checks['queue']).toMatchObject({ status: 'down', error: expect.stringMatching(/.+/) });
   expect(report.checks['queue']?.counts).toBeUndefined();

@@ -38,7 +38,7 @@ export interface Lab extends Proc {
   readonly gate: Gate;
 }
 
-export type Body = (ctx: RecoveryContext, id: string) => string | Promise<string>;
+type Body = (ctx: RecoveryContext, id: string) => string | Promise<string>;
 
 export interface LabOptions extends ProcOptions {
   readonly body?: Body;

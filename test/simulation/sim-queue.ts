@@ -17,7 +17,7 @@ export interface QueueTroubles {
 /** How long a job may take to arrive when nothing is wrong, in ms. */
 const HOP_MS = 5;
 
-export class SimQueue {
+class SimQueue {
   readonly #wire: Wire;
   readonly #troubles: QueueTroubles;
   readonly #workers: () => readonly (SimProcess | null)[];
@@ -65,4 +65,13 @@ export class SimQueue {
       workers[Math.floor(fraction() * workers.length)]?.deliver(envelope);
     });
   }
+}
+
+/** The way into a queue with a scenario's troubles; null: it has none. */
+export function queueOf(
+  wire: Wire,
+  { queue }: { readonly queue?: QueueTroubles },
+  workers: () => readonly (SimProcess | null)[],
+): Dispatcher | null {
+  return queue === undefined ? null : new SimQueue(wire, queue, workers).dispatcher;
 }

@@ -12,7 +12,7 @@ import { LEASE_MS, pidOf, SimProcess } from './process.js';
 import { scriptEndMs } from './scenario.js';
 import type { Outcome, Scenario } from './scenario.js';
 import type { Fault, Outage, Wire } from './sim-storage.js';
-import { SimQueue } from './sim-queue.js';
+import { queueOf } from './sim-queue.js';
 import { EPOCH_MS, seededFractions, VirtualTime } from '../../src/testing/virtual-clock.js';
 import { Witness } from './witness.js';
 
@@ -35,7 +35,7 @@ export class World {
   readonly processes: (SimProcess | null)[];
   readonly #scenario: Scenario;
   readonly #wire: Wire;
-  readonly #queue: SimQueue | null;
+  readonly #queue: ReturnType<typeof queueOf>;
   readonly #inner: ReturnType<typeof storageOver>;
   readonly #alive = new Set<number>();
   readonly #incarnations: number[];
@@ -85,8 +85,7 @@ export class World {
         if (restartInMs !== null) peer.crash(restartInMs);
       },
     };
-    const { queue } = scenario;
-    this.#queue = queue === undefined ? null : new SimQueue(this.#wire, queue, () => this.processes);
+    this.#queue = queueOf(this.#wire, scenario, () => this.processes);
   }
 
   /** Runs until all is done and quiet, and returns what was seen. */
@@ -137,7 +136,7 @@ export class World {
       inner: this.#inner,
       witness: this.witness,
       table: this.#table(),
-      queue: this.#queue?.dispatcher ?? null,
+      queue: this.#queue,
       pieces: this.#scenario.jobs.some(({ kind }) => kind === 'pieces'),
       poisonMs: this.#scenario.poisonMs ?? POISON_MS,
       jitter: this.#scenario.noJitter === true ? (): number => 0.5 : this.#wire.fraction,
@@ -161,7 +160,7 @@ export class World {
   /** A graceful stop in the middle; the next incarnation starts when it is over. */
   restart(worker: number, timeoutMs: number): void {
     const old = this.processes[worker];
-    if (old === null || old === undefined || old.clock.state !== 'awake' || old.closing !== null) return;
+    if (old?.clock.state !== 'awake' || old.closing !== null) return;
     void old.shutdown(timeoutMs).then(() => {
       if (old.clock.state === 'dead') return;
       this.#alive.delete(old.pid);
@@ -195,8 +194,8 @@ export class World {
   async commit(batch: Batch): Promise<void> {
     const reply = await this.#inner.commit('rekindle:0', [batch]);
     this.log.push(`${this.time.nowMs} direct ${batch.guard.key} ${reply.outcomes[0]?.status}`);
-    const peer = this.processes[0];
-    if (peer !== null && peer !== undefined) this.#wire.executed(peer, [batch], reply);
+    const [peer] = this.processes;
+    if (peer) this.#wire.executed(peer, [batch], reply);
   }
 
   get #undone(): Job[] {
@@ -227,10 +226,8 @@ export class World {
   }
 
   #checkEnd(): void {
-    const { violations } = this.witness;
     this.#checkIndexes();
-    const found = endViolations(this.partitions);
-    for (const violation of found) violations.add(violation);
+    for (const violation of endViolations(this.partitions)) this.witness.violations.add(violation);
   }
 
   /** I9: a process that shuts down leaves nothing behind, in memory or in the storage. */
@@ -300,6 +297,4 @@ export class World {
   }
 }
 
-export function simulate(scenario: Scenario): Promise<Outcome> {
-  return new World(scenario).run();
-}
+export const simulate = (scenario: Scenario): Promise<Outcome> => new World(scenario).run();

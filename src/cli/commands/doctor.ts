@@ -151,7 +151,9 @@ async function unclaimedFinding({ tasks }: Recovery, { timestamp, reasons }: Hea
   const waiting: string[] = [];
   for (const name of await tasks.names()) {
     const pages = await Promise.all(
-      (['orphaned', 'pending', 'processing'] as const).map((status) => tasks.list({ name, status, limit: 100 })),
+      (['orphaned', 'pending', 'processing'] as const).map((status) =>
+        tasks.list({ name, status, limit: 100 }),
+      ),
     );
     const times = pages.flatMap((page) => page.tasks.flatMap((task) => dueSince(task) ?? []));
     const oldestMs = Math.min(...times);
