@@ -90,7 +90,7 @@ export class Health {
       reasons.push(
         unhealthy(
           'no_worker',
-          `${looked.figures.orphaned_task_count} of its tasks are to be recovered, and no worker is alive.`,
+          `${looked.figures.orphaned_task_count} tasks are to be recovered, and no worker is alive.`,
         ),
       );
     if (looked.figures !== null)
