@@ -91,7 +91,6 @@ export class Runs {
   #names: readonly string[] | null = null;
   /** Passes that have not been through the queue yet. */
   #claiming = 0;
-
   readonly #documents: DocumentRecoveryManager;
   readonly #monitor: Monitor;
 

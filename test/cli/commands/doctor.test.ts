@@ -69,7 +69,7 @@ describe('doctor', () => {
       {
         check: 'unclaimed',
         status: 'serious',
-        message: '2 of its tasks are to be recovered, and no worker is alive.',
+        message: '2 tasks are to be recovered, and no worker is alive.',
         advice: 'Start a worker that wraps their functions and calls runStartupRecovery.',
       },
     ]);
