@@ -223,16 +223,15 @@ describe('what is shown on request', () => {
       // Nobody waits for it; what becomes of it must not end the process.
       async (value: unknown) => value,
       () => Promise.reject(new Error(CANARY)),
-      () => ({
-        then: () => {
-          throw new Error(CANARY);
-        },
-      }),
-      () => ({
-        get then() {
-          throw new Error(CANARY);
-        },
-      }),
+      () =>
+        new Proxy(
+          {},
+          {
+            get: () => {
+              throw new Error(CANARY);
+            },
+          },
+        ),
     ];
     for (const redactPayload of broken) {
       const shown = await text({ showPayloads: true, redactPayload });
