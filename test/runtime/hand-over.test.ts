@@ -167,7 +167,7 @@ describe('the queue', () => {
     expect(planned?.decision).toBe(held === null ? 'restart' : 'skip');
     expect(await at.recovery.tasks.get('t')).toMatchObject({ status: 'processing' });
     const report = await pass(at);
-    expect(asked[0]).toEqual({ taskId: 't', name: 'n' });
+    expect(asked[0]).toEqual({ taskId: 't', name: 'n', fence: null });
     if (held === null) {
       expect(queue.jobs).toHaveLength(1);
       return;

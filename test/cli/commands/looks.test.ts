@@ -41,7 +41,7 @@ describe('status', () => {
     expect(stdout).toMatch(/\norphaned\t2\n/);
     expect(stdout).not.toMatch(/What is wrong/);
     expect(stdout).toMatch(/\nprocessing\t0\n/);
-    expect(await look()).toMatch(/\nunhealthy\tno_worker\t2 of its tasks/);
+    expect(await look()).toMatch(/\nunhealthy\tno_worker\t2 tasks/);
   });
 
   test('the table of states says which tasks have lost their owner', async () => {
