@@ -71,6 +71,8 @@ describe('bullmqDispatcher', () => {
     lab.worker(recoverableProcessor(runner, (_, data: unknown) => data, { name: 'own' }));
     await waitFor('the task', async () => (await planner.tasks.get('a'))?.status === 'completed');
     expect(ran).toEqual(['a first', 'a 2']);
+    // The queue hears of it a moment after the task is done.
+    await waitFor('the job', async () => (await lab.queue.getCompletedCount()) === 1);
     const [job] = await lab.queue.getCompleted();
     expect(job?.returnvalue).toBe('a!');
   });
