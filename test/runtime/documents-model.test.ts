@@ -259,6 +259,6 @@ test('property: runs of document recovery do what the model says', { timeout: 12
         for (const command of schedule) await driver.do(command);
       },
     ),
-    { numRuns: 250 },
+    { numRuns: 150 },
   );
 });

@@ -109,7 +109,7 @@ describe('a crash during recovery', () => {
 
   test('and another one during the recovery from that', async () => {
     const { base, first, last } = await crashedOnce(true);
-    const stride = rounds(1) > 1 ? 1 : 4;
+    const stride = rounds(1) > 1 ? 1 : 8;
     for (let second = first + 1; second <= last; second += 1) {
       const twice = { ...base, faults: [...base.faults, crashAt(second)] };
       for (let third = second + 1 + (second % stride); third <= second + last - first; third += stride) {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Job } from './jobs.js';
 import { LEASE_MS } from './process.js';
-import { atEachCall, callsOf } from './schedules.js';
+import { atEachCall, callsOf, rounds } from './schedules.js';
 import { snapshot } from './snapshot.js';
 import { simulate } from './world.js';
 import type { Scenario, World } from './world.js';
@@ -135,7 +135,7 @@ test('what this worker starts while its own sweep reads is not adopted by that s
   const pauses = [18, 19, 20].map((call) => ({ worker: 0, call, kind: 'pause-after', ms: 650 }) as const);
   for (let call = 21; call < 40; call += 1) {
     const late = { worker: 0, call, kind: 'late-request', ms: 120 } as const;
-    for (let seed = 1; seed <= 8; seed += 1) {
+    for (let seed = 1; seed <= rounds(4); seed += 1) {
       const faults = [...pauses, late];
       const { violations } = await simulate({
         seed,
