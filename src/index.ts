@@ -147,5 +147,6 @@ export type {
   TaskOptions,
 } from './runtime/task-options.js';
 export type { RecoveryReport, TaskReport } from './runtime/report.js';
-export type { PlannedRecovery, RecoverFilter, RecoveryRun, StartupOptions } from './runtime/runs.js';
+export type { PlannedRecovery } from './runtime/planning.js';
+export type { RecoverFilter, RecoveryRun, StartupOptions } from './runtime/runs.js';
 export type { StartedTask, TaskFunction, WithRecovery, WrappedTask } from './runtime/with-recovery.js';

@@ -15,7 +15,8 @@ import type { FailedDocumentsTracker } from '../state/failed-documents.js';
 import type { TaskRegistry } from '../state/task-registry.js';
 import type { DocumentRecoveryManager } from './document-manager.js';
 import type { Emitter } from './emitter.js';
-import type { PlannedRecovery, RecoverFilter, RecoveryRun, StartupOptions } from './runs.js';
+import type { PlannedRecovery } from './planning.js';
+import type { RecoverFilter, RecoveryRun, StartupOptions } from './runs.js';
 import type { SignalOptions } from './signals.js';
 import type { WithRecovery } from './with-recovery.js';
 

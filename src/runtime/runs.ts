@@ -3,14 +3,11 @@ import { isRecoveryError, kindOf, RecoveryError } from '../errors.js';
 import { checkFilter, checkOptions, isText, listOf, number, oneOf } from '../domain/check-options.js';
 import { DOCUMENT_FILTER_CHECKS, isRedrive } from '../domain/document-recovery.js';
 import type { RedriveFilter } from '../domain/document-recovery.js';
-import type { Plan } from '../domain/task.js';
-import type { Head } from '../state/head.js';
 import { log } from '../log.js';
 import { indexes } from '../state/keys.js';
-import { orphaningOf } from './charges.js';
 import { deferred, within } from './deferred.js';
-import { Discovery, unhandledOf } from './discovery.js';
-import type { PassFilter, Unhandled } from './discovery.js';
+import { Discovery } from './discovery.js';
+import type { PassFilter } from './discovery.js';
 import type { DocumentRecoveryManager } from './document-manager.js';
 import type { Engine } from './engine.js';
 import { assertOpen } from './engine.js';
@@ -18,17 +15,14 @@ import { checkHealth } from './health-check.js';
 import { PassLog } from './logging.js';
 import type { Monitor } from './monitor.js';
 import { namespaceExists } from './namespace.js';
-import { readHeads } from './orphans.js';
-import type { Freed, OrphanFinder } from './orphans.js';
+import type { OrphanFinder } from './orphans.js';
+import { plan } from './planning.js';
+import type { PlannedRecovery } from './planning.js';
 import { Recoverer } from './recoverer.js';
-import { queueOrder } from './recovery-queue.js';
 import { ReportBuilder } from './report.js';
 import type { RecoveryReport } from './report.js';
 import { Slots } from './slots.js';
-import { isCorruption } from '../state/store.js';
-import { examine, inputTextOf, planFor } from './snapshot.js';
 import type { Starter } from './starter.js';
-import { heldBack } from './submitter.js';
 import { Sweeper } from './sweeper.js';
 import { alertedError } from './task-errors.js';
 
@@ -58,19 +52,6 @@ export interface RecoveryRun {
   readonly postponed: RecoveryError | null;
   /** Resolves when all that this run claimed has ended. Never an unhandled rejection. */
   readonly finished: Promise<RecoveryReport>;
-}
-
-/** What would become of one task. */
-export interface PlannedRecovery {
-  readonly taskId: string;
-  readonly name: string;
-  readonly decision: Plan['action'];
-  readonly reason: string;
-  readonly evidence: Plan['evidence'];
-  /** The strategy that decided. */
-  readonly strategy: string;
-  /** Whether it would be handed to the queue (`dispatch`), and run by whoever takes its job. */
-  readonly dispatched: boolean;
 }
 
 const STARTUP_CHECKS = {
@@ -158,36 +139,9 @@ export class Runs {
 
   readonly planRecovery = async (): Promise<PlannedRecovery[]> => {
     assertOpen(this.#engine);
-    const { store, flights } = this.#engine;
     // Looking is not joining: no worker record is written, no slot taken.
     if (!(await namespaceExists(this.#engine))) return [];
-    const names = this.#discovery.namesOf({});
-    const planned: PlannedRecovery[] = [];
-    const seen = new Set<string>();
-    const dead = await this.#finder.deadWorkers(true);
-    for await (const candidates of this.#finder.find(names, dead, await this.sweeper.trustsLeases())) {
-      for (const found of candidates) {
-        if (found.kind === 'corrupt') planned.push(unreadable(found.taskId, found.name ?? '', found.error));
-        else if (!seen.has(found.head.task.taskId)) {
-          seen.add(found.head.task.taskId);
-          if (found.kind === 'unhandled') planned.push(leftAlone(unhandledOf(found.head.task)));
-          else planned.push(await this.#planned(found.head, found));
-        }
-      }
-    }
-    for await (const { partition, taskId, name } of queueOrder(store, names)) {
-      if (flights.has(taskId)) continue;
-      const [head = null] = await readHeads(store, partition, [taskId]);
-      if (head instanceof Error) planned.push(unreadable(taskId, name, head));
-      else if (head !== null) {
-        const freed = { cause: head.task.orphanCause ?? 'lease_over', ownerSuspects: 0 } as const;
-        planned.push(await this.#planned(head, freed));
-      }
-    }
-    for await (const unhandled of this.#discovery.unhandled({})) {
-      if (!seen.has(unhandled.taskId)) planned.push(leftAlone(unhandled));
-    }
-    return planned;
+    return plan(this.#engine, this.#discovery, this.#finder, await this.sweeper.trustsLeases());
   };
 
   #startBackground(): void {
@@ -198,28 +152,6 @@ export class Runs {
   /** A new name was registered: there may be orphans that nobody could take so far. */
   nameAdded(): void {
     this.sweeper.kick();
-  }
-
-  async #planned(head: Head, { cause, ownerSuspects }: Freed): Promise<PlannedRecovery> {
-    const { taskId, name } = head.task;
-    const handler = this.#engine.handlers.get(name);
-    try {
-      // Only names with a function are looked at.
-      if (handler === undefined) throw new RecoveryError('CORRUPT_RECORD', 'its head names another function');
-      await inputTextOf(this.#engine, head);
-      const { crashes } = orphaningOf(this.#engine, handler, head, cause, ownerSuspects);
-      const { snapshot } = await examine(this.#engine, handler, head, cause, crashes);
-      const { action, reason, evidence, strategy } = planFor(this.#engine, handler, snapshot);
-      const planned = { taskId, name, evidence: { ...evidence, cause }, strategy };
-      const queue = action === 'skip' || action === 'dead_letter' ? null : handler.dispatch;
-      const held = queue === null ? null : await heldBack(this.#engine, queue, head, cause);
-      if (held !== null) return { ...planned, decision: 'skip', reason: held.reason, dispatched: false };
-      return { ...planned, decision: action, reason, dispatched: queue !== null };
-    } catch (error) {
-      if (isRecoveryError(error, 'CODEC_FAILED') || isCorruption(error))
-        return unreadable(taskId, name, error);
-      throw error;
-    }
   }
 
   #filter(): PassFilter {
@@ -289,12 +221,4 @@ function isAway(error: unknown): error is RecoveryError {
   return (['STORAGE_UNAVAILABLE', 'STORAGE_READONLY', 'CHECK_FAILED', 'RECOVERY_TIMEOUT'] as const).some(
     (code) => isRecoveryError(error, code),
   );
-}
-
-function leftAlone({ taskId, name, reason }: Unhandled): PlannedRecovery {
-  return { taskId, name, decision: 'skip', reason, evidence: {}, strategy: 'none', dispatched: false };
-}
-
-function unreadable(taskId: string, name: string, error: RecoveryError): PlannedRecovery {
-  return leftAlone({ taskId, name, reason: `${error.code}: ${error.message}` });
 }
