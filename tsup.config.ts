@@ -30,6 +30,7 @@ const config: Options[] = [
       bullmq: 'src/integrations/bullmq/index.ts',
       http: 'src/integrations/http/index.ts',
       opentelemetry: 'src/integrations/opentelemetry/index.ts',
+      'pg-boss': 'src/integrations/pg-boss/index.ts',
       prometheus: 'src/integrations/prometheus/index.ts',
       schemas: 'src/schemas/index.ts',
     },

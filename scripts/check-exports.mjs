@@ -49,6 +49,7 @@ const ONLY_IN = {
   'prom-client': ['./dist/prometheus.js', './dist/http.js'],
   // Types only.
   bullmq: [],
+  'pg-boss': [],
   '@opentelemetry/api': ['./dist/opentelemetry.js'],
 };
 for (const target of Object.values(exports)) {

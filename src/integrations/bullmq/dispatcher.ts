@@ -3,7 +3,8 @@ import type { JobsOptions, JobType } from 'bullmq';
 import { checkOptions, hasMethods, isObject, isText } from '../../domain/check-options.js';
 import type { Dispatcher, QueueState, TaskEnvelope } from '../../domain/dispatch.js';
 import { RecoveryError } from '../../errors.js';
-import { dispatchedJobId, jobOfTask } from './ids.js';
+import { jobOfTask } from '../queue/ids.js';
+import { dispatchedJobId } from './ids.js';
 
 /** What is needed of a `Queue`. */
 export interface DispatchQueue {

@@ -1,8 +1,8 @@
 /** What a job's worker is told of an error: try again, never again, or come back later at no cost. */
 import type { Job } from 'bullmq';
 import { isRecoveryError } from '../../errors.js';
-import type { RecoveryErrorCode } from '../../errors.js';
-import type { TaskRecord } from '../../domain/task.js';
+import type { Recovery } from '../../runtime/recovery.js';
+import { verdictOf } from '../queue/verdict.js';
 
 /** Errors that BullMQ knows by their names, over process borders too: the name is a member of its own. */
 class Signal extends Error {
@@ -19,29 +19,6 @@ export function unrecoverable(error: Error): Error {
   return new Signal('UnrecoverableError', error.message, error);
 }
 
-/** Whether a task could not be begun or was taken away: it goes on elsewhere, or later. */
-const ELSEWHERE: readonly RecoveryErrorCode[] = [
-  'TASK_RUNNING_ELSEWHERE',
-  'LEASE_LOST',
-  'LEASE_UNCERTAIN',
-  'NO_HANDLER',
-];
-const WORKER_AT_FAULT: readonly RecoveryErrorCode[] = [
-  'SHUT_DOWN',
-  'SLOT_CONFLICT',
-  'STORAGE_FULL',
-  'STORAGE_READONLY',
-  'STORAGE_UNAVAILABLE',
-];
-/** The same again with each other try. */
-const FINAL: readonly RecoveryErrorCode[] = [
-  'INPUT_MISMATCH',
-  'RESULT_NOT_STORABLE',
-  'TASK_CANCELLED',
-  'TASK_DEAD_LETTER',
-  'TASK_NOT_FOUND',
-];
-
 /** The part of a job that is needed here. */
 export type Movable = Pick<Job, 'moveToDelayed'>;
 
@@ -50,27 +27,15 @@ interface Circumstances {
   readonly taskId: string;
   readonly token: string | undefined;
   readonly recheckMs: number;
-  readonly find: () => Promise<TaskRecord | null>;
+  readonly find: Recovery['tasks']['get'];
 }
 
 /** What to throw from a processor after `error`. */
 export async function outcomeOf(error: unknown, given: Circumstances): Promise<unknown> {
   if (!isRecoveryError(error)) return error;
-  if (error.code === 'UNRECOVERABLE') return unrecoverable(error);
-  const { taskId } = given;
-  // Of another task that the function has called: an error like any other.
-  const own = error.details['taskId'] === taskId;
-  if (own && FINAL.includes(error.code)) return unrecoverable(error);
-  const notItsFault = WORKER_AT_FAULT.includes(error.code) && !(await hasFailed(given));
-  return notItsFault || (own && ELSEWHERE.includes(error.code)) ? postponed(error, given) : error;
-}
-
-/** Whether the error is the task's own after all. A storage that can't say so is not. */
-async function hasFailed({ find }: Circumstances): Promise<boolean> {
-  return find().then(
-    (task) => task?.status === 'failed',
-    () => false,
-  );
+  const verdict = await verdictOf(error, given.taskId, given.find);
+  if (verdict === 'error') return error;
+  return verdict === 'final' ? unrecoverable(error) : postponed(error, given);
 }
 
 /** Puts the job off: no slot is held meanwhile, and none of its attempts is used. */

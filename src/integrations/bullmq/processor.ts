@@ -1,14 +1,21 @@
-/** Processors for a `Worker` of BullMQ. Here the types of a job's data and result meet stored JSON. */
-import { AsyncLocalStorage } from 'node:async_hooks';
+/** Processors for a `Worker` of BullMQ. */
 import type { Job } from 'bullmq';
-import { checkOptions, hasMethods, isFunction, isObject, number } from '../../domain/check-options.js';
-import { checkId } from '../../domain/ids.js';
+import { checkOptions, isFunction } from '../../domain/check-options.js';
 import { RecoveryError } from '../../errors.js';
 import type { RecoveryContext } from '../../runtime/context.js';
 import type { Recovery } from '../../runtime/recovery.js';
 import type { TaskOptions } from '../../runtime/task-options.js';
-import { envelopedTask, taskIdOf } from './ids.js';
-import { linked, Links } from './links.js';
+import { envelopedTask } from '../queue/ids.js';
+import {
+  assertRecovery,
+  checkedTaskId,
+  checkJobOptions,
+  isRecheck,
+  jobRunner,
+  noEnvelope,
+  RECHECK_MS,
+} from '../queue/jobs.js';
+import type { OwnOptions } from '../queue/jobs.js';
 import { outcomeOf, unrecoverable } from './outcome.js';
 import type { Movable } from './outcome.js';
 
@@ -43,32 +50,11 @@ export interface RecoverableProcessorOptions<T, R>
   readonly taskId?: ((job: Job<T, R>) => string) | undefined;
 }
 
-const RECHECK_MS = 2_000;
-const isRecheck = number(10, 60 * 60_000);
-const needsRecovery = hasMethods('withRecovery', 'runTask');
-/** Options of `withRecovery` that have no meaning here. */
-const REFUSED = {
-  ifRunning: 'a job waits for its task, wherever that runs',
-  maxAttempts: "BullMQ's `attempts` count the errors of a job",
-  input: 'parse the data in the function',
+const OWN: OwnOptions = {
+  checks: { taskId: isFunction, recheckMs: isRecheck },
+  required: [],
+  attempts: "BullMQ's `attempts` count",
 };
-
-function assertRecovery(where: string, recovery: unknown): void {
-  const problem = needsRecovery(recovery);
-  if (problem !== null) throw new RecoveryError('INVALID_OPTION', `${where}: the recovery ${problem}.`);
-}
-
-/** @throws `INVALID_OPTION`; `withRecovery` checks what is left */
-function checkOwn(given: unknown): void {
-  const where = 'recoverableProcessor';
-  if (!isObject(given)) throw new RecoveryError('INVALID_OPTION', `${where} needs options, with a name.`);
-  const { taskId, recheckMs } = given;
-  checkOptions(where, { taskId, recheckMs }, { taskId: isFunction, recheckMs: isRecheck }, []);
-  for (const [name, reason] of Object.entries(REFUSED)) {
-    if (given[name] === undefined) continue;
-    throw new RecoveryError('INVALID_OPTION', `${where}: "${name}" is no option; ${reason}.`);
-  }
-}
 
 /**
  * Makes a processor of a function: whatever makes BullMQ run the job again, it goes on from its steps and last checkpoint,
@@ -86,43 +72,20 @@ export function recoverableProcessor<T, R, D = unknown>(
   options: RecoverableProcessorOptions<T, R>,
 ): JobProcessor<T, R> {
   assertRecovery('recoverableProcessor', recovery);
-  checkOwn(options);
+  checkJobOptions('recoverableProcessor', options, OWN);
   if (typeof fn !== 'function')
     throw new RecoveryError('INVALID_OPTION', 'recoverableProcessor needs a function second.');
   const { taskId: idOf, recheckMs, ...taskOptions } = options;
-  const links = new Links<Job<T, R>>();
-  const incoming = new AsyncLocalStorage<string>();
-  const run = async (ctx: RecoveryContext<D>, data: T): Promise<R> => {
-    const link = links.hold(ctx.taskId);
-    try {
-      return await fn(linked(ctx, link), data, link.job);
-    } finally {
-      links.drop(link);
-    }
-  };
-  const task = recovery.withRecovery<[data: T], R, D>(run, {
-    ...taskOptions,
-    taskId: () => incoming.getStore() ?? '',
+  const run = jobRunner<Job<T, R>, T, R, D>(recovery, fn, taskOptions, {
+    title: 'BullMQ',
+    tell: (job, percent) => job.updateProgress(percent),
   });
   // BullMQ gives a signal to processors with three parameters.
   return async (job, token, signal) => {
-    const enveloped = envelopedTask(job.data);
-    const taskId = enveloped ?? idFor(job, idOf);
-    const call = (): Promise<unknown> =>
-      enveloped === null ? incoming.run(taskId, () => task(job.data)) : recovery.runTask(job.data);
-    const link = links.hold(taskId);
-    const leave = link.join(job, signal);
-    try {
-      return (await call()) as R;
-    } catch (error) {
-      // What its function makes of the cancellation decides, as in any processor.
-      if (link.signal.aborted) throw error;
-      throw await told(recovery, error, { job, token, taskId, recheckMs });
-    } finally {
-      await link.told();
-      leave();
-      links.drop(link);
-    }
+    const taskId = envelopedTask(job.data) ?? idFor(job, idOf);
+    return run({ job, taskId, data: job.data, signal }, (error) =>
+      told(recovery, error, { job, token, taskId, recheckMs }),
+    );
   };
 }
 
@@ -141,7 +104,8 @@ export function dispatchedProcessor(
   const { recheckMs } = options;
   return async (job, token) => {
     const taskId = envelopedTask(job.data);
-    if (taskId === null) throw unrecoverable(noEnvelope(job));
+    if (taskId === null)
+      throw unrecoverable(noEnvelope(job.name, 'bullmqDispatcher', 'recoverableProcessor'));
     try {
       return await recovery.runTask(job.data);
     } catch (error) {
@@ -150,18 +114,10 @@ export function dispatchedProcessor(
   };
 }
 
-function noEnvelope({ name }: Job<unknown, unknown>): RecoveryError {
-  return new RecoveryError(
-    'INVALID_VALUE',
-    `The job "${name}" is none of bullmqDispatcher: its data is no envelope. Give it a queue of its own, or use recoverableProcessor.`,
-  );
-}
-
 /** @throws an error that BullMQ does not try again after */
 function idFor<T, R>(job: Job<T, R>, idOf: ((job: Job<T, R>) => string) | undefined): string {
   try {
-    const id = idOf === undefined ? taskIdOf(job.queueName, job.id ?? '') : idOf(job);
-    return checkId('The task id of the job', id);
+    return checkedTaskId(job, idOf, job.queueName, job.id ?? '');
   } catch (error) {
     throw error instanceof Error ? unrecoverable(error) : error;
   }
@@ -179,6 +135,5 @@ function told(
   error: unknown,
   { job, token, taskId, recheckMs = RECHECK_MS }: Delivery,
 ): Promise<unknown> {
-  const find = (): ReturnType<Recovery['tasks']['get']> => recovery.tasks.get(taskId);
-  return outcomeOf(error, { job, token, taskId, recheckMs, find });
+  return outcomeOf(error, { job, token, taskId, recheckMs, find: (id) => recovery.tasks.get(id) });
 }

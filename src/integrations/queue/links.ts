@@ -2,25 +2,30 @@
 import { RecoveryError } from '../../errors.js';
 import type { RecoveryContext } from '../../runtime/context.js';
 
-/** What is told to a job. */
-interface Told {
-  updateProgress(progress: number): Promise<void>;
+/** A queue as its jobs are told of something. */
+export interface QueueTraits<J> {
+  /** As messages call it. */
+  readonly title: string;
+  /** Tells a job of progress. */
+  tell(job: J, percent: number): Promise<unknown>;
 }
 
 /** A job is told of progress at most this often, in ms. */
 const TELL_MS = 250;
 
-export class Link<J extends Told> {
+export class Link<J> {
   readonly taskId: string;
   /** Null while the task runs here without its job: it was resumed at boot. */
   job: J | null = null;
   holders = 0;
+  readonly #queue: QueueTraits<J>;
   readonly #controller = new AbortController();
   #percent: number | null = null;
   #timer: NodeJS.Timeout | null = null;
   #telling: Promise<void> = Promise.resolve();
 
-  constructor(taskId: string) {
+  constructor(queue: QueueTraits<J>, taskId: string) {
+    this.#queue = queue;
     this.taskId = taskId;
   }
 
@@ -31,7 +36,8 @@ export class Link<J extends Told> {
   /** A job has come for the task: its signal counts, until the function that this returns is called. */
   join(job: J, signal: AbortSignal | undefined): () => void {
     this.job = job;
-    const abort = (): void => this.#controller.abort(cancelled(this.taskId, signal?.reason));
+    const abort = (): void =>
+      this.#controller.abort(cancelled(this.#queue.title, this.taskId, signal?.reason));
     if (signal?.aborted === true) abort();
     signal?.addEventListener('abort', abort, { once: true });
     this.#tellInTurn();
@@ -67,17 +73,18 @@ export class Link<J extends Told> {
 
   #tell(): void {
     const { job } = this;
+    const queue = this.#queue;
     const percent = this.#percent;
     if (job === null || percent === null) return;
     this.#percent = null;
     // One after the other, and best effort: the task's own record is what counts.
-    this.#telling = this.#telling.then(() => job.updateProgress(percent)).catch(() => {});
+    this.#telling = this.#telling.then(async () => void (await queue.tell(job, percent))).catch(() => {});
   }
 }
 
-function cancelled(taskId: string, reason: unknown): RecoveryError {
+function cancelled(title: string, taskId: string, reason: unknown): RecoveryError {
   const why = typeof reason === 'string' ? `: ${reason}` : '';
-  return new RecoveryError('TASK_CANCELLED', `BullMQ has cancelled the job of task "${taskId}"${why}.`, {
+  return new RecoveryError('TASK_CANCELLED', `${title} has cancelled the job of task "${taskId}"${why}.`, {
     retryable: true,
     cause: reason,
     details: { taskId },
@@ -85,12 +92,17 @@ function cancelled(taskId: string, reason: unknown): RecoveryError {
 }
 
 /** The links of one processor. */
-export class Links<J extends Told> {
+export class Links<J> {
+  readonly #queue: QueueTraits<J>;
   readonly #links = new Map<string, Link<J>>();
+
+  constructor(queue: QueueTraits<J>) {
+    this.#queue = queue;
+  }
 
   hold(taskId: string): Link<J> {
     let link = this.#links.get(taskId);
-    if (link === undefined) this.#links.set(taskId, (link = new Link(taskId)));
+    if (link === undefined) this.#links.set(taskId, (link = new Link(this.#queue, taskId)));
     link.holders += 1;
     return link;
   }
@@ -105,7 +117,7 @@ export class Links<J extends Told> {
 const CALLS: ReadonlySet<unknown> = new Set(['step', 'map', 'createCheckpoint', 'updateProgress']);
 
 /** The context, with a signal that the job's cancellation aborts too, and with progress that the job is told of. */
-export function linked<J extends Told, D>(ctx: RecoveryContext<D>, link: Link<J>): RecoveryContext<D> {
+export function linked<J, D>(ctx: RecoveryContext<D>, link: Link<J>): RecoveryContext<D> {
   const signal = AbortSignal.any([ctx.signal, link.signal]);
   const updateProgress: RecoveryContext<D>['updateProgress'] = async (percent, ...rest) => {
     await ctx.updateProgress(percent, ...rest);

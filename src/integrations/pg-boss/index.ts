@@ -1,0 +1,15 @@
+/**
+ * rekindle/pg-boss: jobs of pg-boss whose work survives their worker, and pg-boss as the way that recovered tasks take.
+ *
+ * Nothing of pg-boss is loaded here, and none of its types are: those differ between its versions.
+ */
+export { pgBossDispatcher } from './dispatcher.js';
+export type { DispatchBoss, DispatchedJobOptions, PgBossDispatcherOptions } from './dispatcher.js';
+export type { HandlerBoss, JobHandler, QueuedJob } from './delivery.js';
+export { dispatchedHandler, recoverableHandler } from './handler.js';
+export type {
+  DispatchedHandlerOptions,
+  HandlerRecovery,
+  JobFunction,
+  RecoverableHandlerOptions,
+} from './handler.js';
