@@ -50,8 +50,8 @@ interface Run extends Circumstances {
 /** Runs a job until it comes to an end, and waits while nothing but its surroundings is wrong. */
 export async function delivered(run: Run): Promise<unknown> {
   const { job, recheckMs, attempt } = run;
-  // pg-boss gives the number as a text.
-  const untilMs = performance.now() + Number(job.expireInSeconds) * 1_000 - recheckMs;
+  // pg-boss gives the number as a text, which is one again when it is multiplied.
+  const untilMs = performance.now() + job.expireInSeconds * 1_000 - recheckMs;
   for (;;) {
     try {
       return await attempt();

@@ -84,7 +84,7 @@ export function recoverableHandler<T, R, D = unknown>(
     const enveloped = envelopedTask(job.data);
     const taskId = enveloped ?? (await idFor(boss, job, idOf));
     const delivery = { job, taskId, data: job.data, signal: job.signal };
-    const attempt = (): Promise<R> => run(delivery, (error) => Promise.resolve(error));
+    const attempt = (): Promise<R> => run(delivery);
     return delivered({ boss, recovery, recheckMs, job, taskId, dispatched: enveloped !== null, attempt });
   });
 }

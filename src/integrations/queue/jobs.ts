@@ -77,10 +77,10 @@ interface Delivery<J> {
   readonly signal: AbortSignal | undefined;
 }
 
-/** Runs the task of a job, or joins it; `thrown` says what becomes of an error. */
+/** Runs the task of a job, or joins it; `thrown` says what becomes of an error, but for one after the job was cancelled. */
 export type JobRunner<J, R> = (
   delivery: Delivery<J>,
-  thrown: (error: unknown) => Promise<unknown>,
+  thrown?: (error: unknown) => Promise<unknown>,
 ) => Promise<R>;
 
 /**
@@ -115,7 +115,7 @@ export function jobRunner<J, T, R, D>(
       return await incoming.run(taskId, () => task(data as T));
     } catch (error) {
       // What its function makes of the cancellation decides, as in any processor.
-      throw link.signal.aborted ? error : await thrown(error);
+      throw link.signal.aborted || thrown === undefined ? error : await thrown(error);
     } finally {
       await link.told();
       leave();

@@ -7,9 +7,10 @@ import {
   recoverableProcessor,
 } from '../../../src/integrations/bullmq/index.js';
 import type { Recovery } from '../../../src/runtime/recovery.js';
+import { gate } from '../../support/gate.js';
+import type { Gate } from '../../support/gate.js';
 import { waitFor } from '../../support/redis-server.js';
-import { closeServer, gate, Lab, openServer } from './lab.js';
-import type { Gate } from './lab.js';
+import { closeServer, Lab, openServer } from './lab.js';
 
 let lab: Lab;
 beforeAll(openServer);

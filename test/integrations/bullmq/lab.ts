@@ -1,8 +1,6 @@
 /** BullMQ on a real Redis, and several workers with a Recovery each on one storage. */
 import { Queue, QueueEvents, Worker } from 'bullmq';
 import type { JobsOptions, Processor, WorkerOptions } from 'bullmq';
-import { deferred } from '../../../src/runtime/deferred.js';
-import type { Deferred } from '../../../src/runtime/deferred.js';
 import { createRecovery } from '../../../src/runtime/create-recovery.js';
 import type { RecoveryOptions } from '../../../src/runtime/options.js';
 import type { Recovery } from '../../../src/runtime/recovery.js';
@@ -98,28 +96,4 @@ export class Lab {
     await this.#events.close();
     await this.queue.close();
   }
-}
-
-/** Something that is waited for until it is opened. */
-export interface Gate {
-  readonly reached: Deferred<void>;
-  readonly opened: Deferred<void>;
-  /** Waits in a task, until it is open or the signal aborts. */
-  pass(signal: AbortSignal): Promise<void>;
-}
-
-export function gate(): Gate {
-  const reached = deferred<void>();
-  const opened = deferred<void>();
-  return {
-    reached,
-    opened,
-    pass: async (signal) => {
-      reached.resolve();
-      const stopped = new Promise<never>((_, reject) => {
-        signal.addEventListener('abort', () => reject(new Error('stopped', { cause: signal.reason })));
-      });
-      await Promise.race([opened.promise, stopped]);
-    },
-  };
 }

@@ -4,9 +4,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { cancelOnLostLock, recoverableProcessor } from '../../../src/integrations/bullmq/index.js';
 import type { RecoveryContext } from '../../../src/runtime/context.js';
 import type { Recovery } from '../../../src/runtime/recovery.js';
+import { gate } from '../../support/gate.js';
+import type { Gate } from '../../support/gate.js';
 import { waitFor } from '../../support/redis-server.js';
-import { closeServer, gate, Lab, openServer } from './lab.js';
-import type { Gate } from './lab.js';
+import { closeServer, Lab, openServer } from './lab.js';
 
 interface Data {
   readonly doc: string;

@@ -1,0 +1,94 @@
+import { expect, test } from 'vitest';
+import { RecoveryError } from '../../../src/errors.js';
+import type { RecoveryErrorCode } from '../../../src/errors.js';
+import { delivered } from '../../../src/integrations/pg-boss/delivery.js';
+import { createRecovery, memoryStorage } from '../../../src/index.js';
+
+const ID = 'q:1';
+
+/** What comes of a job whose tries reject with these errors, one after the other, and then succeed. */
+async function deliver(
+  errors: readonly unknown[],
+  given: { dispatched?: boolean; expireInSeconds?: number; signal?: AbortSignal } = {},
+): Promise<{ result: unknown; tries: number; taken: string[] }> {
+  const { dispatched = false, expireInSeconds = 900, ...rest } = given;
+  const recovery = createRecovery({ storage: memoryStorage() });
+  const taken: string[] = [];
+  const boss = {
+    complete: () => Promise.reject(new Error('It is not for this to complete a job.')),
+    cancel: (queue: string, id: string) => {
+      taken.push(`${queue} ${id}`);
+      return Promise.reject(new Error('PostgreSQL is away'));
+    },
+  };
+  let tries = 0;
+  const attempt = (): Promise<unknown> => {
+    const error = errors[(tries += 1) - 1];
+    return error === undefined ? Promise.resolve('done') : Promise.reject(error as Error);
+  };
+  const job = { id: '1', name: 'q', data: {}, expireInSeconds, ...rest };
+  const run = { boss, recovery, recheckMs: 10, job, taskId: ID, dispatched, attempt };
+  const result = await delivered(run).catch((error: unknown) => error);
+  await recovery.shutdown();
+  return { result, tries, taken };
+}
+
+const own = (code: RecoveryErrorCode, taskId = ID): RecoveryError =>
+  new RecoveryError(code, code, { details: { taskId } });
+
+test.each<RecoveryErrorCode>([
+  'STORAGE_UNAVAILABLE',
+  'STORAGE_FULL',
+  'STORAGE_READONLY',
+  'LEASE_LOST',
+  'LEASE_UNCERTAIN',
+])('after %s a job is kept and tried again here, at no cost in retries', async (code) => {
+  expect(await deliver([own(code), own(code)])).toEqual({ result: 'done', tries: 3, taken: [] });
+});
+
+test.each<RecoveryErrorCode>(['SHUT_DOWN', 'SLOT_CONFLICT', 'NO_HANDLER'])(
+  'after %s a job is left to another worker',
+  async (code) => {
+    expect(await deliver([own(code)], { dispatched: true })).toMatchObject({
+      result: { code },
+      tries: 1,
+      taken: [],
+    });
+  },
+);
+
+test('it is not kept beyond its time, or when pg-boss has given it up', async () => {
+  const away = own('STORAGE_UNAVAILABLE');
+  expect(await deliver([away, away], { expireInSeconds: 0 })).toEqual({ result: away, tries: 1, taken: [] });
+  const signal = AbortSignal.abort();
+  expect(await deliver([away, away], { signal })).toEqual({ result: away, tries: 1, taken: [] });
+});
+
+test.each<RecoveryErrorCode>(['TASK_RUNNING_ELSEWHERE', 'LEASE_LOST', 'LEASE_UNCERTAIN'])(
+  'a dispatched job is completed after %s: its task is looked after',
+  async (outcome) => {
+    const result = { taskId: ID, outcome };
+    expect(await deliver([own(outcome)], { dispatched: true })).toEqual({ result, tries: 1, taken: [] });
+  },
+);
+
+test.each<RecoveryErrorCode>([
+  'INPUT_MISMATCH',
+  'RESULT_NOT_STORABLE',
+  'TASK_CANCELLED',
+  'TASK_DEAD_LETTER',
+  'TASK_NOT_FOUND',
+  'UNRECOVERABLE',
+])('after %s a job is taken off, and its worker told', async (code) => {
+  const taken = ['q 1'];
+  expect(await deliver([own(code)])).toMatchObject({ result: { code }, tries: 1, taken });
+});
+
+test('errors of another task are errors like any other', async () => {
+  for (const code of ['TASK_CANCELLED', 'TASK_RUNNING_ELSEWHERE', 'LEASE_LOST'] as const) {
+    const error = own(code, 'other');
+    expect(await deliver([error], { dispatched: true })).toEqual({ result: error, tries: 1, taken: [] });
+  }
+  const error = new Error('no luck');
+  expect(await deliver([error])).toEqual({ result: error, tries: 1, taken: [] });
+});
