@@ -184,11 +184,12 @@ describe('pgBossDispatcher', () => {
 
   it('gives a job back that this worker has no function for', async () => {
     const ran: string[] = [];
-    const web = lab.recovery({ dispatch: dispatcher() });
+    const dispatch = pgBossDispatcher(lab.boss, { queue: lab.name, sendOptions: { retryLimit: 1_000 } });
+    const web = lab.recovery({ dispatch });
     await taskOf(web, ran).submit('a');
     const { id } = await onlyJob();
     const unable = await lab.worker(dispatchedHandler(lab.recovery(), { boss: lab.boss }));
-    await lab.inState(id, 'retry');
+    await waitFor('its return', async () => ((await lab.job(id))?.retryCount ?? 0) > 0);
     await unable();
     const able = lab.recovery();
     taskOf(able, ran);
