@@ -53,6 +53,8 @@ export async function delivered(run: Run): Promise<unknown> {
   // pg-boss gives the number as a text, which is one again when it is multiplied.
   const untilMs = performance.now() + job.expireInSeconds * 1_000 - recheckMs;
   for (;;) {
+    // Given up before it began: whoever gets it next begins.
+    job.signal?.throwIfAborted();
     try {
       return await attempt();
     } catch (error) {

@@ -12,6 +12,7 @@ export interface DispatchBoss {
     data: object,
     options: DispatchedJobOptions & { readonly id: string },
   ): Promise<string | null>;
+  deleteJob(queue: string, jobId: string): Promise<unknown>;
   getJobById(queue: string, jobId: string): Promise<{ readonly state: string } | null>;
   getDb(): { executeSql(text: string, values: unknown[]): Promise<{ rows: unknown[] }> };
 }
@@ -60,15 +61,20 @@ const WAITING: ReadonlySet<string | undefined> = new Set(['created', 'retry']);
  */
 export function pgBossDispatcher(boss: DispatchBoss, options: PgBossDispatcherOptions): Dispatcher {
   checkOptions('pgBossDispatcher', options, CHECKS, ['queue']);
-  const problem = hasMethods('send', 'getJobById', 'getDb')(boss);
+  const problem = hasMethods('send', 'deleteJob', 'getJobById', 'getDb')(boss);
   if (problem !== null) throw new RecoveryError('INVALID_OPTION', `pgBossDispatcher: pg-boss ${problem}.`);
   const { queue, sendOptions, schema = 'pgboss' } = options;
   return {
     dispatch: async (envelope) => {
       const id = dispatchedJobId(envelope.taskId, envelope.fence);
-      const made = await boss.send(queue, envelope, { ...sendOptions, id });
-      // Null, too, for one that is there already.
-      if (made === null && (await boss.getJobById(queue, id)) === null) throw refused(queue);
+      const send = (): Promise<string | null> => boss.send(queue, envelope, { ...sendOptions, id });
+      if ((await send()) !== null) return;
+      const found = await boss.getJobById(queue, id);
+      if (found === null) throw refused(queue);
+      if (WAITING.has(found.state) || found.state === 'active') return;
+      // It came to its end with nobody who could begin the task, and that is sent once more.
+      await boss.deleteJob(queue, id);
+      await send();
     },
     isActive: async ({ taskId, fence }): Promise<QueueState> => {
       // It may have both: the job it first came with, back after it expired, and that of its last hand-over.

@@ -182,6 +182,24 @@ describe('pgBossDispatcher', () => {
     expect(ran).toEqual(['a first', 'a 1']);
   });
 
+  it('sends a task that nobody could begin once more, although its job is still to be seen', async () => {
+    const ran: string[] = [];
+    const dispatch = pgBossDispatcher(lab.boss, { queue: lab.name, sendOptions: { retryLimit: 0 } });
+    const web = lab.recovery({ dispatch });
+    const task = taskOf(web, ran);
+    await task.submit('a');
+    const { id } = await onlyJob();
+    const unable = await lab.worker(dispatchedHandler(lab.recovery(), { boss: lab.boss }));
+    expect(await lab.ended(id)).toMatchObject({ state: 'failed' });
+    await unable();
+    await task.submit('a');
+    expect(await onlyJob()).toMatchObject({ id });
+    const able = lab.recovery();
+    taskOf(able, ran);
+    await lab.worker(dispatchedHandler(able, { boss: lab.boss }));
+    expect(await lab.ended(id)).toMatchObject({ state: 'completed', output: { value: 'a!' } });
+  });
+
   it('gives a job back that this worker has no function for', async () => {
     const ran: string[] = [];
     const dispatch = pgBossDispatcher(lab.boss, { queue: lab.name, sendOptions: { retryLimit: 1_000 } });

@@ -218,6 +218,31 @@ describe('a recoverable handler', () => {
     expect(await handler([job])).toBe('a');
   });
 
+  it('stops to wait for another process with the signal of the job', async () => {
+    const ran: string[] = [];
+    const held = gate();
+    const job = { id: crypto.randomUUID(), name: lab.name, data: { doc: 'a' }, expireInSeconds: 900 };
+    const first = gated(lab.recovery(), ran, held)([job]);
+    await held.reached.promise;
+    const controller = new AbortController();
+    let looks = 0;
+    const storage = new Proxy(lab.storage, {
+      get: (target, key) => {
+        looks += key === 'read' ? 1 : 0;
+        return Reflect.get(target, key);
+      },
+    });
+    const handler = gated(lab.recovery({ storage }), ran, OPEN);
+    const second = handler([{ ...job, signal: controller.signal }]);
+    await waitFor('its wait', () => looks > 5);
+    controller.abort('expired');
+    await expect(second).rejects.toThrow('pg-boss has cancelled the job');
+    await expect(handler([{ ...job, signal: controller.signal }])).rejects.toBe('expired');
+    held.opened.resolve();
+    expect(await first).toBe('a!');
+    expect(ran).toEqual(['a 1 with job', 'a first', 'a second']);
+  });
+
   it('gives its job back in a shutdown, and another worker goes on', async () => {
     const ran: string[] = [];
     const held = gate();
