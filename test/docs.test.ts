@@ -16,6 +16,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createRecovery, memoryStorage } from '../src/index.js';
 import { redisStorage } from '../src/storage/redis.js';
 import { storageSuite } from '../src/testing/index.js';
+import { startPostgres } from './support/postgres-server.js';
+import type { PostgresServer } from './support/postgres-server.js';
 import { redisCommand, startRedis } from './support/redis-server.js';
 import type { RedisServer } from './support/redis-server.js';
 
@@ -49,6 +51,7 @@ const inLanguage = (language: string): Block[] => BLOCKS.filter((block) => block
 
 let place = '';
 let server: RedisServer;
+let postgres: PostgresServer;
 beforeAll(async () => {
   expect(existsSync('dist/index.d.ts'), 'The documents are about the built package: npm run build').toBe(
     true,
@@ -57,17 +60,19 @@ beforeAll(async () => {
   // Inside of the project, so that `rekindle` is found by its name.
   place = mkdtempSync('temp/docs-');
   server = await startRedis({ appendonly: 'always' });
+  postgres = await startPostgres();
 });
 afterAll(async () => {
   rmSync(place, { recursive: true, force: true });
   await server.stop();
+  await postgres.stop();
 });
 
 describe('code in the documents', () => {
   test.each(inLanguage('js'))('$file:$line runs', async ({ line, file, code }) => {
     const folder = mkdtempSync(join(place, 'js-'));
     writeFileSync(join(folder, 'block.mjs'), code);
-    const env = { ...process.env, REDIS_URL: server.url };
+    const env = { ...process.env, REDIS_URL: server.url, DATABASE_URL: postgres.url };
     const done = execute(process.execPath, ['block.mjs'], { cwd: folder, env, timeout: 30_000 });
     // What a `text` block behind it says is what it prints.
     const after = BLOCKS.find((block) => block.file === file && block.line > line);

@@ -24,7 +24,7 @@ async function deliver(
   let tries = 0;
   const attempt = (): Promise<unknown> => {
     const error = errors[(tries += 1) - 1];
-    return error === undefined ? Promise.resolve('done') : Promise.reject(error as Error);
+    return error === undefined ? Promise.resolve('done') : Promise.reject(error);
   };
   const job = { id: '1', name: 'q', data: {}, expireInSeconds, ...rest };
   const run = { boss, recovery, recheckMs: 10, job, taskId: ID, dispatched, attempt };
