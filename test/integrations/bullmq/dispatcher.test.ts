@@ -6,9 +6,8 @@ import {
   dispatchedProcessor,
   recoverableProcessor,
 } from '../../../src/integrations/bullmq/index.js';
-import type { Recovery } from '../../../src/runtime/recovery.js';
 import { gate } from '../../support/gate.js';
-import type { Gate } from '../../support/gate.js';
+import { taskOf } from '../../support/queued-task.js';
 import { waitFor } from '../../support/redis-server.js';
 import { closeServer, Lab, openServer } from './lab.js';
 
@@ -19,19 +18,6 @@ beforeEach(() => {
   lab = new Lab();
 });
 afterEach(() => lab.close());
-
-/** An ordinary task, which knows nothing of jobs. */
-function taskOf(recovery: Recovery, ran: string[], held: Pick<Gate, 'pass'> | null = null) {
-  return recovery.withRecovery(
-    async (ctx, id: string) => {
-      await ctx.step('first', () => void ran.push(`${id} first`));
-      await held?.pass(ctx.signal);
-      ran.push(`${id} ${ctx.attempt}`);
-      return `${id}!`;
-    },
-    { name: 'task', taskId: (id) => id },
-  );
-}
 
 describe('bullmqDispatcher', () => {
   it('makes one job of a hand-over, which a worker runs once', async () => {

@@ -197,12 +197,15 @@ describe('a recoverable handler', () => {
 
   it('aborts the signal with that of the job, where pg-boss has one', async () => {
     const held = gate();
+    const another = gate();
     const ran: string[] = [];
     const controller = new AbortController();
     const handler = recoverableHandler(
       lab.recovery(),
       async (ctx, { doc }: Data) => {
-        await held.pass(ctx.signal).catch(() => ran.push(String(ctx.signal.reason)));
+        const { pass } = doc === 'short' ? another : held;
+        await pass(ctx.signal).catch(() => ran.push(String(ctx.signal.reason)));
+        if (ctx.signal.aborted && doc === 'short') return 'as far as it got';
         return ctx.step('more', () => doc);
       },
       { name: 'doc', boss: lab.boss },
@@ -213,6 +216,12 @@ describe('a recoverable handler', () => {
     controller.abort(new Error('expired'));
     await expect(result).rejects.toMatchObject({ code: 'TASK_CANCELLED' });
     expect(ran).toEqual([expect.stringContaining('pg-boss has cancelled the job')]);
+    const short = { ...job, id: crypto.randomUUID(), data: { doc: 'short' } };
+    const other = new AbortController();
+    const partial = handler([{ ...short, signal: other.signal }]);
+    await another.reached.promise;
+    other.abort();
+    expect(await partial).toBe('as far as it got');
     held.opened.resolve();
     // Not for good: it was the job that came to an end.
     expect(await handler([job])).toBe('a');
