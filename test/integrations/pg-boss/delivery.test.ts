@@ -9,9 +9,11 @@ const ID = 'q:1';
 /** What comes of a job whose tries reject with these errors, one after the other, and then succeed. */
 async function deliver(
   errors: readonly unknown[],
-  given: { dispatched?: boolean; expireInSeconds?: number; signal?: AbortSignal } = {},
+  given: { dispatched?: boolean; expireInSeconds?: number; abort?: 'before' | 'meanwhile' } = {},
 ): Promise<{ result: unknown; tries: number; taken: string[] }> {
-  const { dispatched = false, expireInSeconds = 900, ...rest } = given;
+  const { dispatched = false, expireInSeconds = 900, abort } = given;
+  const controller = new AbortController();
+  if (abort === 'before') controller.abort('given up');
   const recovery = createRecovery({ storage: memoryStorage() });
   const taken: string[] = [];
   const boss = {
@@ -23,10 +25,11 @@ async function deliver(
   };
   let tries = 0;
   const attempt = (): Promise<unknown> => {
+    if (abort === 'meanwhile') controller.abort('given up');
     const error = errors[(tries += 1) - 1];
     return error === undefined ? Promise.resolve('done') : Promise.reject(error);
   };
-  const job = { id: '1', name: 'q', data: {}, expireInSeconds, ...rest };
+  const job = { id: '1', name: 'q', data: {}, expireInSeconds, signal: controller.signal };
   const run = { boss, recovery, recheckMs: 10, job, taskId: ID, dispatched, attempt };
   const result = await delivered(run).catch((error: unknown) => error);
   await recovery.shutdown();
@@ -60,8 +63,11 @@ test.each<RecoveryErrorCode>(['SHUT_DOWN', 'SLOT_CONFLICT', 'NO_HANDLER'])(
 test('it is not kept beyond its time, or when pg-boss has given it up', async () => {
   const away = own('STORAGE_UNAVAILABLE');
   expect(await deliver([away, away], { expireInSeconds: 0 })).toEqual({ result: away, tries: 1, taken: [] });
-  const signal = AbortSignal.abort();
-  expect(await deliver([away, away], { signal })).toEqual({ result: away, tries: 1, taken: [] });
+  const late = { result: away, tries: 1, taken: [] };
+  expect(await deliver([away, away], { abort: 'meanwhile' })).toEqual(late);
+  expect(await deliver([own('TASK_CANCELLED')], { abort: 'meanwhile' })).toMatchObject({ tries: 1, taken: [] });
+  expect(await deliver([], { abort: 'before' })).toEqual({ result: 'given up', tries: 0, taken: [] });
+});
 });
 
 test.each<RecoveryErrorCode>(['TASK_RUNNING_ELSEWHERE', 'LEASE_LOST', 'LEASE_UNCERTAIN'])(
