@@ -65,9 +65,11 @@ test('it is not kept beyond its time, or when pg-boss has given it up', async ()
   expect(await deliver([away, away], { expireInSeconds: 0 })).toEqual({ result: away, tries: 1, taken: [] });
   const late = { result: away, tries: 1, taken: [] };
   expect(await deliver([away, away], { abort: 'meanwhile' })).toEqual(late);
-  expect(await deliver([own('TASK_CANCELLED')], { abort: 'meanwhile' })).toMatchObject({ tries: 1, taken: [] });
+  expect(await deliver([own('TASK_CANCELLED')], { abort: 'meanwhile' })).toMatchObject({
+    tries: 1,
+    taken: [],
+  });
   expect(await deliver([], { abort: 'before' })).toEqual({ result: 'given up', tries: 0, taken: [] });
-});
 });
 
 test.each<RecoveryErrorCode>(['TASK_RUNNING_ELSEWHERE', 'LEASE_LOST', 'LEASE_UNCERTAIN'])(
