@@ -18,7 +18,7 @@ export interface QueuedJob<T = unknown> {
   readonly name: string;
   readonly data: T;
   readonly expireInSeconds: number;
-  /** From pg-boss 11 or 12 on. */
+  /** From pg-boss 12 on. */
   readonly signal?: AbortSignal;
 }
 
@@ -47,7 +47,10 @@ interface Run extends Circumstances {
   readonly attempt: () => Promise<unknown>;
 }
 
-/** Runs a job until it comes to an end, and waits while nothing but its surroundings is wrong. */
+/**
+ * Runs a job until it comes to an end, and waits while its task runs elsewhere, or nothing but the surroundings is wrong. pg-boss
+ * can't put a job off: an error uses a retry, and a job sent in its place has another id, and this one a result too early.
+ */
 export async function delivered(run: Run): Promise<unknown> {
   const { job, recheckMs, attempt } = run;
   // pg-boss gives the number as a text, which is one again when it is multiplied.

@@ -32,7 +32,10 @@ export type JobFunction<T, R, D = unknown> = (
 export interface DispatchedHandlerOptions {
   /** The `PgBoss` that the handler is given to. */
   readonly boss: HandlerBoss;
-  /** After how long a job is tried again that could not be run since the storage is away, in ms. Default 2,000. */
+  /**
+   * After how long a job is looked at again whose task runs elsewhere, or that can't be run since the storage is away, in ms.
+   * Default 2,000. It holds its slot meanwhile, and no retry is used.
+   */
   readonly recheckMs?: number | undefined;
 }
 
@@ -73,13 +76,10 @@ export function recoverableHandler<T, R, D = unknown>(
   if (typeof fn !== 'function')
     throw new RecoveryError('INVALID_OPTION', 'recoverableHandler needs a function second.');
   const { taskId: idOf, boss, recheckMs = RECHECK_MS, ...taskOptions } = options;
-  // pg-boss can't put a job off without a retry: who gets one whose task runs elsewhere waits for that.
-  const run = jobRunner<QueuedJob<T>, T, R, D>(
-    recovery,
-    fn,
-    { ...taskOptions, ifRunning: 'join' },
-    { title: 'pg-boss', tell: () => Promise.resolve() },
-  );
+  const run = jobRunner<QueuedJob<T>, T, R, D>(recovery, fn, taskOptions, {
+    title: 'pg-boss',
+    tell: () => Promise.resolve(),
+  });
   return eachJob<T>(boss, async (job) => {
     const enveloped = envelopedTask(job.data);
     const taskId = enveloped ?? (await idFor(boss, job, idOf));

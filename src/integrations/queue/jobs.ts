@@ -97,11 +97,9 @@ export function jobRunner<J, T, R, D>(
   const incoming = new AsyncLocalStorage<string>();
   const run = async (ctx: RecoveryContext<D>, data: T): Promise<R> => {
     const link = links.hold(ctx.taskId);
-    link.runs += 1;
     try {
       return await fn(linked(ctx, link), data, link.job);
     } finally {
-      link.runs -= 1;
       links.drop(link);
     }
   };
@@ -114,7 +112,7 @@ export function jobRunner<J, T, R, D>(
     const leave = link.join(job, signal);
     try {
       if (envelopedTask(data) !== null) return (await recovery.runTask(data)) as R;
-      return await link.whileNeeded(incoming.run(taskId, () => task(data as T)));
+      return await incoming.run(taskId, () => task(data as T));
     } catch (error) {
       // What its function makes of the cancellation decides, as in any processor.
       throw link.signal.aborted || thrown === undefined ? error : await thrown(error);

@@ -18,8 +18,6 @@ export class Link<J> {
   /** Null while the task runs here without its job: it was resumed at boot. */
   job: J | null = null;
   holders = 0;
-  /** Runs of the function in this process. */
-  runs = 0;
   readonly #queue: QueueTraits<J>;
   readonly #controller = new AbortController();
   #percent: number | null = null;
@@ -47,23 +45,6 @@ export class Link<J> {
       signal?.removeEventListener('abort', abort);
       if (this.job === job) this.job = null;
     };
-  }
-
-  /** Waits for the task; once the job is cancelled, only while that runs here. */
-  async whileNeeded<R>(task: Promise<R>): Promise<R> {
-    const { signal } = this;
-    let leave = (): void => {};
-    const left = new Promise<never>((_, reject) => {
-      leave = () => {
-        if (this.runs === 0) reject(signal.reason);
-      };
-      signal.addEventListener('abort', leave, { once: true });
-    });
-    try {
-      return await Promise.race([task, left]);
-    } finally {
-      signal.removeEventListener('abort', leave);
-    }
   }
 
   /** Tells the job now or soon; the last of several wins. */

@@ -45,6 +45,7 @@ test.each<RecoveryErrorCode>([
   'STORAGE_READONLY',
   'LEASE_LOST',
   'LEASE_UNCERTAIN',
+  'TASK_RUNNING_ELSEWHERE',
 ])('after %s a job is kept and tried again here, at no cost in retries', async (code) => {
   expect(await deliver([own(code), own(code)])).toEqual({ result: 'done', tries: 3, taken: [] });
 });

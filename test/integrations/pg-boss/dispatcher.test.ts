@@ -45,8 +45,13 @@ describe('pgBossDispatcher', () => {
     );
     await onlyJob();
     const other = lab.recovery();
-    taskOf(other, ran);
+    const held = gate();
+    taskOf(other, ran, held);
     await lab.worker(dispatchedHandler(other, { boss: lab.boss }));
+    await held.reached.promise;
+    await dispatch.dispatch(JSON.parse(JSON.stringify(data)), null);
+    expect(await lab.job(id)).toMatchObject({ state: 'active' });
+    held.opened.resolve();
     expect(await lab.ended(id)).toMatchObject({ state: 'completed', output: { value: 'a:b c!' } });
     expect(ran).toEqual(['a:b c first', 'a:b c 1']);
     // Another fence is another job.
@@ -112,6 +117,7 @@ describe('pgBossDispatcher', () => {
     expect(await counts?.()).toEqual({ waiting: 0, active: 1, failed: 0 });
     await lab.boss.fail(lab.name, id);
     expect(await lab.job(id)).toMatchObject({ state: 'retry' });
+    expect(await counts?.()).toEqual({ waiting: 1, active: 0, failed: 0 });
     expect(await ask(own(id))).toBe('waiting');
     await lab.boss.getDb().executeSql('UPDATE pgboss.job SET start_after = now() WHERE id = $1', [id]);
     await lab.boss.fetch(lab.name);
