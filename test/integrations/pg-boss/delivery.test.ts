@@ -9,7 +9,11 @@ const ID = 'q:1';
 /** What comes of a job whose tries reject with these errors, one after the other, and then succeed. */
 async function deliver(
   errors: readonly unknown[],
-  given: { dispatched?: boolean; expireInSeconds?: number; abort?: 'before' | 'meanwhile' } = {},
+  given: {
+    dispatched?: boolean;
+    expireInSeconds?: number;
+    abort?: 'before' | 'meanwhile' | 'in its wait';
+  } = {},
 ): Promise<{ result: unknown; tries: number; taken: string[] }> {
   const { dispatched = false, expireInSeconds = 900, abort } = given;
   const controller = new AbortController();
@@ -26,11 +30,14 @@ async function deliver(
   let tries = 0;
   const attempt = (): Promise<unknown> => {
     if (abort === 'meanwhile') controller.abort('given up');
+    if (abort === 'in its wait') setTimeout(() => controller.abort('given up'), 20);
     const error = errors[(tries += 1) - 1];
     return error === undefined ? Promise.resolve('done') : Promise.reject(error);
   };
   const job = { id: '1', name: 'q', data: {}, expireInSeconds, signal: controller.signal };
-  const run = { boss, recovery, recheckMs: 10, job, taskId: ID, dispatched, attempt };
+  // Long enough for the test to end by its time limit instead.
+  const recheckMs = abort === 'in its wait' ? 600_000 : 10;
+  const run = { boss, recovery, recheckMs, job, taskId: ID, dispatched, attempt };
   const result = await delivered(run).catch((error: unknown) => error);
   await recovery.shutdown();
   return { result, tries, taken };
@@ -70,6 +77,8 @@ test('it is not kept beyond its time, or when pg-boss has given it up', async ()
     tries: 1,
     taken: [],
   });
+  const waiting = { result: 'given up', tries: 1, taken: [] };
+  expect(await deliver([away, away], { abort: 'in its wait' })).toEqual(waiting);
   expect(await deliver([], { abort: 'before' })).toEqual({ result: 'given up', tries: 0, taken: [] });
 });
 
