@@ -11,6 +11,7 @@ export interface DispatchQueue {
   readonly name: string;
   add(name: string, data: TaskEnvelope, options?: JobsOptions): Promise<unknown>;
   getJobState(jobId: string): Promise<string>;
+  remove(jobId: string): Promise<unknown>;
   getJobCounts(...types: JobType[]): Promise<Readonly<Record<string, number>>>;
 }
 
@@ -28,6 +29,7 @@ const CHECKS = {
     isObject(value) && value['jobId'] === undefined ? null : 'must be options of a job, without a jobId',
 };
 
+const ENDED: ReadonlySet<string> = new Set(['completed', 'failed']);
 const WAITING: readonly JobType[] = ['waiting', 'paused', 'prioritized', 'delayed', 'waiting-children'];
 const STATES = new Map<string, QueueState>([['active', 'active'], ...WAITING.map(waiting)]);
 
@@ -44,15 +46,16 @@ function waiting(state: string): [string, QueueState] {
  */
 export function bullmqDispatcher(queue: DispatchQueue, options: BullmqDispatcherOptions = {}): Dispatcher {
   checkOptions('bullmqDispatcher', options, CHECKS, []);
-  const problem = hasMethods('add', 'getJobState', 'getJobCounts')(queue);
+  const problem = hasMethods('add', 'getJobState', 'getJobCounts', 'remove')(queue);
   if (problem !== null) throw new RecoveryError('INVALID_OPTION', `bullmqDispatcher: the queue ${problem}.`);
   const { jobName, jobOptions } = options;
   return {
-    dispatch: (envelope) =>
-      queue.add(jobName ?? envelope.name, envelope, {
-        ...jobOptions,
-        jobId: dispatchedJobId(envelope.taskId, envelope.fence),
-      }),
+    dispatch: async (envelope) => {
+      const jobId = dispatchedJobId(envelope.taskId, envelope.fence);
+      // It came to its end with nobody who could begin the task, and that is sent once more: BullMQ keeps one job an id.
+      if (ENDED.has(await queue.getJobState(jobId))) await queue.remove(jobId);
+      await queue.add(jobName ?? envelope.name, envelope, { ...jobOptions, jobId });
+    },
     isActive: async ({ taskId, fence }) => {
       // It may have both: the job it first came with, back after a stall, and that of its last hand-over.
       const ids = [jobOfTask(queue.name, taskId), fence === null ? null : dispatchedJobId(taskId, fence)];

@@ -6,7 +6,7 @@ import { verdictOf } from '../queue/verdict.js';
 import type { JobRecovery } from '../queue/jobs.js';
 
 /** What is needed of a `PgBoss`. */
-export interface HandlerBoss {
+export interface ProcessorBoss {
   complete(queue: string, jobId: string, output: object): Promise<unknown>;
   cancel(queue: string, jobId: string): Promise<unknown>;
 }
@@ -23,7 +23,7 @@ export interface QueuedJob<T = unknown> {
 }
 
 /** A handler for `boss.work`, for batches of any size. */
-export type JobHandler<T = unknown> = (jobs: QueuedJob<T>[]) => Promise<unknown>;
+export type JobProcessor<T = unknown> = (jobs: QueuedJob<T>[]) => Promise<unknown>;
 
 /** What is kept for a job whose task goes on without it. */
 interface LeftAlone {
@@ -34,7 +34,7 @@ interface LeftAlone {
 type Next = { readonly kind: 'again' } | { readonly kind: 'done'; readonly output: LeftAlone };
 
 interface Circumstances {
-  readonly boss: HandlerBoss;
+  readonly boss: ProcessorBoss;
   readonly recovery: JobRecovery;
   readonly recheckMs: number;
 }
@@ -85,7 +85,7 @@ async function after(error: unknown, { boss, recovery, job, taskId, dispatched }
 }
 
 /** Takes the job off: else pg-boss tries it again. It can't be told to fail one for good. */
-export async function cancelled(boss: HandlerBoss, job: QueuedJob, error: unknown): Promise<unknown> {
+export async function cancelled(boss: ProcessorBoss, job: QueuedJob, error: unknown): Promise<unknown> {
   await boss.cancel(job.name, job.id).catch(() => {});
   return error;
 }
@@ -94,7 +94,10 @@ export async function cancelled(boss: HandlerBoss, job: QueuedJob, error: unknow
  * A handler of a function for one job. pg-boss itself ends what came alone. In a batch it would end all jobs alike: each that
  * is done is completed by itself, with its result, and what is thrown in the end fails only those that are not.
  */
-export function eachJob<T>(boss: HandlerBoss, run: (job: QueuedJob<T>) => Promise<unknown>): JobHandler<T> {
+export function eachJob<T>(
+  boss: ProcessorBoss,
+  run: (job: QueuedJob<T>) => Promise<unknown>,
+): JobProcessor<T> {
   return async (jobs) => {
     const [first] = jobs;
     if (first !== undefined && jobs.length === 1) return run(first);

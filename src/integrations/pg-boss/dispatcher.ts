@@ -51,7 +51,7 @@ const CHECKS = {
 const WAITING: ReadonlySet<string | undefined> = new Set(['created', 'retry']);
 
 /**
- * A `dispatch` that makes a job of each task that is submitted or recovered; `recoverableHandler` or `dispatchedHandler`
+ * A `dispatch` that makes a job of each task that is submitted or recovered; `recoverableProcessor` or `dispatchedProcessor`
  * takes them at the other end. One job a hand-over: its id is made of the task's id and the fence. When the queue refuses
  * it, since there is no such queue or by its policy, an `alert` of kind `dispatch_failed` says so.
  * @throws `INVALID_OPTION`

@@ -5,11 +5,11 @@
  */
 export { pgBossDispatcher } from './dispatcher.js';
 export type { DispatchBoss, DispatchedJobOptions, PgBossDispatcherOptions } from './dispatcher.js';
-export type { HandlerBoss, JobHandler, QueuedJob } from './delivery.js';
-export { dispatchedHandler, recoverableHandler } from './handler.js';
+export type { ProcessorBoss, JobProcessor, QueuedJob } from './delivery.js';
+export { dispatchedProcessor, recoverableProcessor } from './processor.js';
 export type {
-  DispatchedHandlerOptions,
-  HandlerRecovery,
+  DispatchedProcessorOptions,
+  ProcessorRecovery,
   JobFunction,
-  RecoverableHandlerOptions,
-} from './handler.js';
+  RecoverableProcessorOptions,
+} from './processor.js';

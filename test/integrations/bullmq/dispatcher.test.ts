@@ -42,6 +42,24 @@ describe('bullmqDispatcher', () => {
     expect(ran).toEqual(['a:b c first', 'a:b c 1']);
   });
 
+  it('makes a new job of a hand-over whose job came to its end before the task was begun', async () => {
+    const ran: string[] = [];
+    const web = lab.recovery({ dispatch: bullmqDispatcher(lab.queue) });
+    const task = taskOf(web, ran);
+    await task.submit('a');
+    const [{ id = '' } = {}] = await lab.queue.getWaiting();
+    const other = lab.recovery();
+    // It fails, as it would where nobody has the function and tries are used up.
+    const bad = lab.worker(() => Promise.reject(new Error('no')));
+    await lab.inState(id, 'failed');
+    await bad.close();
+    await task.submit('a');
+    taskOf(other, ran);
+    lab.worker(dispatchedProcessor(other));
+    expect(await lab.ended(id)).toMatchObject({ state: 'completed', value: 'a!' });
+    expect(ran).toEqual(['a first', 'a 1']);
+  });
+
   it('takes an orphan to a worker, which goes on from its steps', async () => {
     const ran: string[] = [];
     const held = gate();

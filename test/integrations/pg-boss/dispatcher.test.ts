@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
-  dispatchedHandler,
+  dispatchedProcessor,
   pgBossDispatcher,
-  recoverableHandler,
+  recoverableProcessor,
 } from '../../../src/integrations/pg-boss/index.js';
 import { gate } from '../../support/gate.js';
 import { taskOf } from '../../support/queued-task.js';
@@ -47,7 +47,7 @@ describe('pgBossDispatcher', () => {
     const other = lab.recovery();
     const held = gate();
     taskOf(other, ran, held);
-    await lab.worker(dispatchedHandler(other, { boss: lab.boss }));
+    await lab.worker(dispatchedProcessor(other, { boss: lab.boss }));
     await held.reached.promise;
     await dispatch.dispatch(JSON.parse(JSON.stringify(data)), null);
     expect(await lab.job(id)).toMatchObject({ state: 'active' });
@@ -73,7 +73,7 @@ describe('pgBossDispatcher', () => {
     // Jobs of a dispatcher are known by a recoverable handler, too.
     taskOf(runner, ran);
     const { boss } = lab;
-    await lab.worker(recoverableHandler(runner, (_, data: unknown) => data, { name: 'own', boss }));
+    await lab.worker(recoverableProcessor(runner, (_, data: unknown) => data, { name: 'own', boss }));
     await waitFor('the task', async () => (await planner.tasks.get('a'))?.status === 'completed');
     expect(ran).toEqual(['a first', 'a 2']);
     expect(await lab.ended((await onlyJob()).id)).toMatchObject({ output: { value: 'a!' } });
@@ -90,7 +90,7 @@ describe('pgBossDispatcher', () => {
     for (const batchSize of [4, 3, 3]) {
       const runner = lab.recovery();
       taskOf(runner, ran, held);
-      await lab.worker(dispatchedHandler(runner, { boss: lab.boss }), batchSize);
+      await lab.worker(dispatchedProcessor(runner, { boss: lab.boss }), batchSize);
     }
     await held.reached.promise;
     // All but those of the batch that it runs in.
@@ -169,7 +169,7 @@ describe('pgBossDispatcher', () => {
     expect((await onlyJob()).id).toBe(id);
     const runner = lab.recovery();
     taskOf(runner, ran);
-    await lab.worker(dispatchedHandler(runner, { boss: lab.boss }));
+    await lab.worker(dispatchedProcessor(runner, { boss: lab.boss }));
     await lab.ended(id);
     expect(ran).toEqual(['a first', 'a 1']);
   });
@@ -181,14 +181,14 @@ describe('pgBossDispatcher', () => {
     const task = taskOf(web, ran);
     await task.submit('a');
     const { id } = await onlyJob();
-    const unable = await lab.worker(dispatchedHandler(lab.recovery(), { boss: lab.boss }));
+    const unable = await lab.worker(dispatchedProcessor(lab.recovery(), { boss: lab.boss }));
     expect(await lab.ended(id)).toMatchObject({ state: 'failed' });
     await unable();
     await task.submit('a');
     expect(await onlyJob()).toMatchObject({ id });
     const able = lab.recovery();
     taskOf(able, ran);
-    await lab.worker(dispatchedHandler(able, { boss: lab.boss }));
+    await lab.worker(dispatchedProcessor(able, { boss: lab.boss }));
     expect(await lab.ended(id)).toMatchObject({ state: 'completed', output: { value: 'a!' } });
   });
 
@@ -198,12 +198,12 @@ describe('pgBossDispatcher', () => {
     const web = lab.recovery({ dispatch });
     await taskOf(web, ran).submit('a');
     const { id } = await onlyJob();
-    const unable = await lab.worker(dispatchedHandler(lab.recovery(), { boss: lab.boss }));
+    const unable = await lab.worker(dispatchedProcessor(lab.recovery(), { boss: lab.boss }));
     await waitFor('its return', async () => ((await lab.job(id))?.retryCount ?? 0) > 0);
     await unable();
     const able = lab.recovery();
     taskOf(able, ran);
-    await lab.worker(dispatchedHandler(able, { boss: lab.boss }));
+    await lab.worker(dispatchedProcessor(able, { boss: lab.boss }));
     expect(await lab.ended(id)).toMatchObject({ state: 'completed', output: { value: 'a!' } });
   });
 
@@ -222,7 +222,8 @@ describe('pgBossDispatcher', () => {
     const { boss, name: queue } = lab;
     const fn = (): null => null;
     const withId: object = { id: 'mine' };
-    const handler = (given: object) => () => recoverableHandler(recovery, fn, { name: 'x', boss, ...given });
+    const handler = (given: object) => () =>
+      recoverableProcessor(recovery, fn, { name: 'x', boss, ...given });
     expect(() => pgBossDispatcher(boss, { queue, sendOptions: withId })).toThrow('without an id');
     expect(() => pgBossDispatcher(boss, { queue: '' })).toThrow('the name of a queue');
     expect(() => pgBossDispatcher(boss, { queue, schema: 'x; DROP TABLE y' })).toThrow(
@@ -231,15 +232,15 @@ describe('pgBossDispatcher', () => {
     expect(() => pgBossDispatcher(JSON.parse('{}'), { queue })).toThrow(
       'pg-boss must be an object with send()',
     );
-    expect(() => dispatchedHandler(JSON.parse('{}'), { boss })).toThrow('with withRecovery(), runTask()');
-    expect(() => dispatchedHandler(recovery, JSON.parse('{}'))).toThrow('"boss"');
-    expect(() => dispatchedHandler(recovery, { boss, recheckMs: 1 })).toThrow('from 10 to 3600000');
+    expect(() => dispatchedProcessor(JSON.parse('{}'), { boss })).toThrow('with withRecovery(), runTask()');
+    expect(() => dispatchedProcessor(recovery, JSON.parse('{}'))).toThrow('"boss"');
+    expect(() => dispatchedProcessor(recovery, { boss, recheckMs: 1 })).toThrow('from 10 to 3600000');
     expect(handler({ maxAttempts: 3 })).toThrow("pg-boss's `retryLimit` counts the errors");
     expect(handler({ ifRunning: 'join' })).toThrow('"ifRunning" is no option');
     expect(handler({ boss: undefined })).toThrow('"boss"');
     expect(handler({ prioritty: 3 })).toThrow('"prioritty" is no option');
     taskOf(recovery, []);
-    const single = dispatchedHandler(recovery, { boss });
+    const single = dispatchedProcessor(recovery, { boss });
     const job = (data: unknown) => [{ id: crypto.randomUUID(), name: queue, data, expireInSeconds: 9 }];
     await expect(single(job({ doc: 'a' }))).rejects.toThrow('is none of pgBossDispatcher');
     await lab.worker(single);

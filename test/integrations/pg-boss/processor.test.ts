@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { isRecoveryError, RecoveryError } from '../../../src/errors.js';
-import { recoverableHandler } from '../../../src/integrations/pg-boss/index.js';
+import { recoverableProcessor } from '../../../src/integrations/pg-boss/index.js';
 import type { QueuedJob } from '../../../src/integrations/pg-boss/index.js';
 import type { RecoveryContext } from '../../../src/runtime/context.js';
 import type { Recovery } from '../../../src/runtime/recovery.js';
@@ -24,7 +24,7 @@ afterEach(() => lab.close());
 
 /** A handler with a step before the gate and one behind it. */
 function gated(recovery: Recovery, ran: string[], { pass }: Pick<Gate, 'pass'>) {
-  return recoverableHandler(
+  return recoverableProcessor(
     recovery,
     async (ctx: RecoveryContext, { doc }: Data, job: QueuedJob<Data> | null) => {
       ran.push(`${doc} ${ctx.attempt} ${job === null ? 'at boot' : 'with job'}`);
@@ -77,7 +77,7 @@ describe('a recoverable handler', () => {
     const ran: string[] = [];
     const stopped = gate();
     await lab.worker(
-      recoverableHandler(
+      recoverableProcessor(
         recovery,
         async (ctx, { doc }: Data) => {
           ran.push(doc);
@@ -117,7 +117,7 @@ describe('a recoverable handler', () => {
 
   it('ends each job of a batch by itself', async () => {
     const runs = new Map<string, number>();
-    const handler = recoverableHandler(
+    const handler = recoverableProcessor(
       lab.recovery(),
       (ctx, { doc }: Data) => {
         runs.set(doc, ctx.attempt);
@@ -199,7 +199,7 @@ describe('a recoverable handler', () => {
     const another = gate();
     const ran: string[] = [];
     const controller = new AbortController();
-    const handler = recoverableHandler(
+    const handler = recoverableProcessor(
       lab.recovery(),
       async (ctx, { doc }: Data) => {
         const { pass } = doc === 'short' ? another : held;

@@ -16,10 +16,10 @@ import {
 } from '../queue/jobs.js';
 import type { OwnOptions } from '../queue/jobs.js';
 import { cancelled, delivered, eachJob } from './delivery.js';
-import type { HandlerBoss, JobHandler, QueuedJob } from './delivery.js';
+import type { ProcessorBoss, JobProcessor, QueuedJob } from './delivery.js';
 
 /** What is needed of a Recovery. */
-export type HandlerRecovery = Pick<Recovery, 'withRecovery' | 'runTask' | 'tasks'>;
+export type ProcessorRecovery = Pick<Recovery, 'withRecovery' | 'runTask' | 'tasks'>;
 
 /** The work of a job. `job` is null when the task was resumed at boot, before pg-boss gave its job to anybody again. */
 export type JobFunction<T, R, D = unknown> = (
@@ -28,10 +28,10 @@ export type JobFunction<T, R, D = unknown> = (
   job: QueuedJob<T> | null,
 ) => R | Promise<R>;
 
-/** Options of `dispatchedHandler`. */
-export interface DispatchedHandlerOptions {
+/** Options of `dispatchedProcessor`. */
+export interface DispatchedProcessorOptions {
   /** The `PgBoss` that the handler is given to. */
-  readonly boss: HandlerBoss;
+  readonly boss: ProcessorBoss;
   /**
    * After how long a job is looked at again whose task runs elsewhere, or that can't be run since the storage is away, in ms.
    * Default 2,000. It holds its slot meanwhile, and no retry is used.
@@ -39,10 +39,10 @@ export interface DispatchedHandlerOptions {
   readonly recheckMs?: number | undefined;
 }
 
-/** Options of `recoverableHandler`: those of `withRecovery`, but that pg-boss's `retryLimit` counts errors, and the job is the input. */
-export interface RecoverableHandlerOptions<T, R>
+/** Options of `recoverableProcessor`: those of `withRecovery`, but that pg-boss's `retryLimit` counts errors, and the job is the input. */
+export interface RecoverableProcessorOptions<T, R>
   extends
-    DispatchedHandlerOptions,
+    DispatchedProcessorOptions,
     Omit<TaskOptions<[data: T], R>, 'taskId' | 'ifRunning' | 'maxAttempts' | 'input'> {
   /** The id of the task for a job. Default `queue:job.id`. */
   readonly taskId?: ((job: QueuedJob<T>) => string) | undefined;
@@ -62,19 +62,19 @@ const OWN: OwnOptions = {
  * run too, whatever task of the Recovery they are of.
  * @throws `INVALID_OPTION`, `DUPLICATE_TASK_NAME`
  * @example
- * const handler = recoverableHandler(recovery, async (ctx, { path }) => ctx.step('read', () => read(path)), { name: 'import', boss });
+ * const handler = recoverableProcessor(recovery, async (ctx, { path }) => ctx.step('read', () => read(path)), { name: 'import', boss });
  * await recovery.runStartupRecovery();
  * await boss.work('imports', handler);
  */
-export function recoverableHandler<T, R, D = unknown>(
-  recovery: HandlerRecovery,
+export function recoverableProcessor<T, R, D = unknown>(
+  recovery: ProcessorRecovery,
   fn: JobFunction<T, R, D>,
-  options: RecoverableHandlerOptions<T, R>,
-): JobHandler<T> {
-  assertRecovery('recoverableHandler', recovery);
-  checkJobOptions('recoverableHandler', options, OWN);
+  options: RecoverableProcessorOptions<T, R>,
+): JobProcessor<T> {
+  assertRecovery('recoverableProcessor', recovery);
+  checkJobOptions('recoverableProcessor', options, OWN);
   if (typeof fn !== 'function')
-    throw new RecoveryError('INVALID_OPTION', 'recoverableHandler needs a function second.');
+    throw new RecoveryError('INVALID_OPTION', 'recoverableProcessor needs a function second.');
   const { taskId: idOf, boss, recheckMs = RECHECK_MS, ...taskOptions } = options;
   const run = jobRunner<QueuedJob<T>, T, R, D>(recovery, fn, taskOptions, {
     title: 'pg-boss',
@@ -93,16 +93,19 @@ export function recoverableHandler<T, R, D = unknown>(
  * A handler for a queue with nothing but jobs of `pgBossDispatcher`. The tasks are ordinary ones, of `withRecovery`: they know
  * nothing of jobs. One that runs elsewhere is left to that, and its job completed: `{ taskId, outcome: 'TASK_RUNNING_ELSEWHERE' }`.
  * @throws `INVALID_OPTION`
- * @example await boss.work('recovery', dispatchedHandler(recovery, { boss }));
+ * @example await boss.work('recovery', dispatchedProcessor(recovery, { boss }));
  */
-export function dispatchedHandler(recovery: HandlerRecovery, options: DispatchedHandlerOptions): JobHandler {
-  assertRecovery('dispatchedHandler', recovery);
-  checkOptions('dispatchedHandler', options, { boss: isBoss, recheckMs: isRecheck }, ['boss']);
+export function dispatchedProcessor(
+  recovery: ProcessorRecovery,
+  options: DispatchedProcessorOptions,
+): JobProcessor {
+  assertRecovery('dispatchedProcessor', recovery);
+  checkOptions('dispatchedProcessor', options, { boss: isBoss, recheckMs: isRecheck }, ['boss']);
   const { boss, recheckMs = RECHECK_MS } = options;
   return eachJob(boss, async (job) => {
     const taskId = envelopedTask(job.data);
     if (taskId === null)
-      throw await cancelled(boss, job, noEnvelope(job.name, 'pgBossDispatcher', 'recoverableHandler'));
+      throw await cancelled(boss, job, noEnvelope(job.name, 'pgBossDispatcher', 'recoverableProcessor'));
     const attempt = (): Promise<unknown> => recovery.runTask(job.data);
     return delivered({ boss, recovery, recheckMs, job, taskId, dispatched: true, attempt });
   });
@@ -110,7 +113,7 @@ export function dispatchedHandler(recovery: HandlerRecovery, options: Dispatched
 
 /** @throws after the job is taken off: with the next try it would be the same */
 async function idFor<T>(
-  boss: HandlerBoss,
+  boss: ProcessorBoss,
   job: QueuedJob<T>,
   idOf: ((job: QueuedJob<T>) => string) | undefined,
 ): Promise<string> {
