@@ -107,8 +107,9 @@ class Lane {
       return;
     }
     this.#scheduled = true;
-    // Whoever was just answered gets the chance to join; on a blocking storage that takes a turn of the event loop.
-    if (this.#store.storage.blocking === true) this.#store.clock.defer(this.#sendNow);
+    // Whoever was just answered gets the chance to join, or was woken in the same turn of the event loop. A call that is
+    // out has to be waited for anyway, and so does a storage that blocks: for the others a turn would be felt.
+    if (this.#store.storage.blocking === true || this.#calls > 0) this.#store.clock.defer(this.#sendNow);
     else queueMicrotask(this.#sendNow);
   }
 
