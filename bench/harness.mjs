@@ -122,7 +122,7 @@ export async function startRedis(extra = ['--appendonly', 'yes', '--appendfsync'
   await Promise.race([
     connect().ping(),
     failed,
-    delay(15_000).then(() => Promise.reject(new Error('no Redis'))),
+    delay(15_000, undefined, { ref: false }).then(() => Promise.reject(new Error('no Redis'))),
   ]);
   return {
     host: HOST,

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { redisStorage } from '../dist/redis.js';
 import { row, show, startRedis, summary, tempFolder, turns } from './harness.mjs';
 import { startPostgres } from './postgres.mjs';
@@ -12,6 +13,7 @@ import { table } from './table.mjs';
 
 const TASKS = 200;
 const STEPS = 10;
+const STEP_MS = 20;
 const REDIS = 'Redis AOF everysec';
 const POSTGRES = 'Postgres, synchronous_commit on';
 const OTHER_HOST = { execArgv: ['--import', new URL('workers/other-host.mjs', import.meta.url).href] };
@@ -103,14 +105,18 @@ async function leasesOf(redis, name) {
   return new Map(entries.map(({ id, score }) => [id, score]));
 }
 
-/** One kill and one restart. */
-async function kill({ file, given, second }, place, name, leases) {
+/**
+ * One kill and one restart. The kill comes when half of the bodies are through and `phaseMs` later: all tasks are in
+ * step, so its moment in the step of 20 ms decides how many commits are under way.
+ */
+async function kill({ file, given, second }, place, { name, phaseMs, leases }) {
   const journal = join(place.folder, `${name}.log`);
   const config = { ...place, ...given, name, journal };
   const start = (restart, options) =>
     startNode(`workers/${file}.mjs`, [JSON.stringify({ ...config, restart })], options);
   const first = start(false);
   await messageOf(first, (message) => message === 'half', 60_000, `${file}, first process`);
+  await delay(phaseMs);
   await first.kill9();
   const ends = leases && (await leases());
   const spawned = performance.timeOrigin + performance.now();
@@ -136,16 +142,19 @@ async function kill({ file, given, second }, place, name, leases) {
 }
 
 /** Contenders for `turns`, each with a name of its own each time. */
-function contendersOf(names, places) {
+function contendersOf(names, places, phases) {
   let count = 0;
   return Object.fromEntries(
     names.map((name) => {
       const system = SYSTEMS[name];
       const place = places[system.store];
+      let round = 0;
       const run = async () => {
         const own = `${name}-${(count += 1)}`;
         const leases = name === 'elsewhere' ? () => leasesOf(places.redis, own) : undefined;
-        return kill(system, place, own, leases);
+        const phaseMs = (STEP_MS * (round % phases)) / phases;
+        round += 1;
+        return kill(system, place, { name: own, phaseMs, leases });
       };
       return [name, run];
     }),
@@ -206,19 +215,13 @@ export async function recovery({ quick, only }) {
     const there = Object.keys(SYSTEMS)
       .filter((name) => only?.includes(name) ?? true)
       .filter((name) => postgres !== null || SYSTEMS[name].store !== POSTGRES);
-    const found = await turns(
-      quick ? 3 : 5,
-      contendersOf(
-        there.filter((name) => !SYSTEMS[name].slow),
-        places,
-      ),
-    );
+    const count = quick ? 3 : 5;
+    const quickOnes = there.filter((name) => !SYSTEMS[name].slow);
+    const found = await turns(count, contendersOf(quickOnes, places, count));
     if (!quick) {
       // They mostly wait, so they wait together.
-      const slow = contendersOf(
-        there.filter((name) => SYSTEMS[name].slow),
-        places,
-      );
+      const slowOnes = there.filter((name) => SYSTEMS[name].slow);
+      const slow = contendersOf(slowOnes, places, 1);
       await Promise.all(Object.entries(slow).map(async ([name, run]) => (found[name] = [await run()])));
     }
     const ordered = Object.fromEntries(there.filter((name) => name in found).map((name) => [name, found[name]]));
