@@ -20,13 +20,19 @@ export const CONTENDERS = {
     system: FLOORS[REDIS],
     file: 'floor-redis',
     store: REDIS,
-    asked: ['EVALSHA begin (EXISTS, HSET 3, ZADD) and EVALSHA done', 'EVALSHA (fence, HSET 3, ZADD), no begin and done'],
+    asked: [
+      'EVALSHA begin (EXISTS, HSET 3, ZADD) and EVALSHA done',
+      'EVALSHA (fence, HSET 3, ZADD), no begin and done',
+    ],
   },
   bullmq: {
     system: 'BullMQ',
     file: 'bullmq',
     store: REDIS,
-    asked: ['`queue.add` and a worker', '`updateData` and `updateProgress`; its jobs are added before the clock starts'],
+    asked: [
+      '`queue.add` and a worker',
+      '`updateData` and `updateProgress`; its jobs are added before the clock starts',
+    ],
   },
   sqlite: {
     system: 'rekindle, SQLite',
@@ -39,7 +45,10 @@ export const CONTENDERS = {
     file: 'floor-sqlite',
     store: SQLITE,
     heavy: true,
-    asked: ['INSERT and UPDATE, a transaction each', 'one UPDATE (fence, 3 columns), a transaction of its own'],
+    asked: [
+      'INSERT and UPDATE, a transaction each',
+      'one UPDATE (fence, 3 columns), a transaction of its own',
+    ],
   },
   openworkflowSqlite: {
     system: 'OpenWorkflow, SQLite',
@@ -47,7 +56,10 @@ export const CONTENDERS = {
     store: SQLITE,
     heavy: true,
     node: 24,
-    asked: ['`flow.run` and a worker, on Node 24', '`step.run`; its runs are created before the clock starts'],
+    asked: [
+      '`flow.run` and a worker, on Node 24',
+      '`step.run`; its runs are created before the clock starts',
+    ],
   },
   postgresFloor: {
     system: FLOORS[POSTGRES],
@@ -71,7 +83,58 @@ export const CONTENDERS = {
   },
 };
 
-export const floorOf = ({ store, system }) => (FLOORS[store] === system ? null : FLOORS[store]);
+/** The contenders of W4. */
+export const SCANS = {
+  redis: {
+    system: 'rekindle, Redis',
+    file: 'scan-rekindle',
+    store: REDIS,
+    asked:
+      '`planRecovery()`, `recover()`: half by a dead owner, half by the lease; claimed, run to their end',
+  },
+  redisFloor: {
+    system: FLOORS[REDIS],
+    file: 'scan-floor-redis',
+    store: REDIS,
+    asked: 'ZRANGE BYSCORE and 100 EVALSHA (fence, HSET 3, ZADD)',
+  },
+  bullmq: {
+    system: 'BullMQ',
+    file: 'scan-bullmq',
+    store: REDIS,
+    asked: 'the pass of its stall check that moves them to wait; none is claimed or run',
+  },
+  sqlite: {
+    system: 'rekindle, SQLite',
+    file: 'scan-rekindle',
+    store: SQLITE,
+    asked: 'as on Redis',
+  },
+  sqliteFloor: {
+    system: FLOORS[SQLITE],
+    file: 'scan-floor-sqlite',
+    store: SQLITE,
+    asked: 'SELECT by an index and 100 UPDATEs, a transaction each',
+  },
+  openworkflowSqlite: {
+    system: 'OpenWorkflow, SQLite',
+    file: 'scan-openworkflow',
+    store: SQLITE,
+    node: 24,
+    asked: '100 claims, a transaction each; none is run',
+  },
+  dbos: {
+    system: 'DBOS',
+    file: 'scan-dbos',
+    store: POSTGRES,
+    asked: 'one UPDATE puts them into its recovery queue; none is claimed or run',
+  },
+};
+
+export const floorOf = ({ store, system }) => {
+  const floor = FLOORS[store];
+  return floor === system ? null : floor;
+};
 
 async function openOne({ file, node, store }, places) {
   const execPath = node === 24 ? node24() : process.execPath;
@@ -91,8 +154,9 @@ async function openOne({ file, node, store }, places) {
   };
 }
 
-/** Opens those of `names` that can be had here; `missing` names the others. */
-export async function openContenders(names) {
+/** Opens those of `contenders` that can be had here; `missing` names the others. */
+export async function openContenders(contenders) {
+  const names = Object.keys(contenders);
   const ends = [];
   const close = async () => {
     for (const end of ends.toReversed()) await end();
@@ -106,7 +170,7 @@ export async function openContenders(names) {
       ...['--auto-aof-rewrite-percentage', '0'],
     ]);
     ends.push(redis.stop);
-    const needed = names.some((name) => CONTENDERS[name].store === POSTGRES);
+    const needed = names.some((name) => contenders[name].store === POSTGRES);
     const postgres = needed ? await startPostgres() : null;
     if (postgres !== null) ends.push(postgres.stop);
     const places = {
@@ -116,12 +180,16 @@ export async function openContenders(names) {
     };
     const open = {};
     for (const name of names) {
-      const contender = await openOne(CONTENDERS[name], places);
+      const contender = await openOne(contenders[name], places);
       if (contender === null) continue;
       open[name] = contender;
       ends.push(contender.close);
     }
-    return { open, missing: names.filter((name) => !(name in open)), close };
+    return {
+      open,
+      missing: names.filter((name) => !(name in open)).map((name) => contenders[name].system),
+      close,
+    };
   } catch (error) {
     await close();
     throw error;

@@ -26,7 +26,8 @@ const SYSTEMS = {
     name: 'floor: bare ioredis',
     file: 'floor',
     store: REDIS,
-    asked: 'one EVALSHA a step (fence, HSET 3, ZADD); the new process takes over whatever the index has, at once',
+    asked:
+      'one EVALSHA a step (fence, HSET 3, ZADD); the new process takes over whatever the index has, at once',
   },
   redis: {
     name: 'rekindle, Redis',
@@ -100,7 +101,9 @@ function twice(notes, what) {
 
 /** When the leases of all tasks end, by the storage, right after the kill. */
 async function leasesOf(redis, name) {
-  const { entries } = await redisStorage(redis.connect()).range(`${name}:0`, 'processing:bench', { limit: TASKS });
+  const { entries } = await redisStorage(redis.connect()).range(`${name}:0`, 'processing:bench', {
+    limit: TASKS,
+  });
   if (entries.length !== TASKS) throw new Error(`${entries.length} leases, not ${TASKS}.`);
   return new Map(entries.map(({ id, score }) => [id, score]));
 }
@@ -172,9 +175,17 @@ function tableOf(found) {
   const lines = Object.entries(found).map(([name, runs]) => {
     const { name: system, store, asked } = SYSTEMS[name];
     const values = Object.fromEntries(COLUMNS.map(({ key }) => [key, summary(runs.map((run) => run[key]))]));
-    return { system, store, asked, rounds: runs.length, values, floor: name === 'floor' ? null : 'floor: bare ioredis' };
+    return {
+      system,
+      store,
+      asked,
+      rounds: runs.length,
+      values,
+      floor: name === 'floor' ? null : 'floor: bare ioredis',
+    };
   });
-  const title = 'W3: kill -9 with 200 tasks in flight (10 steps of 20 ms), restarted at once; ms from the spawn';
+  const title =
+    'W3: kill -9 with 200 tasks in flight (10 steps of 20 ms), restarted at once; ms from the spawn';
   return table('w3', title, COLUMNS, lines);
 }
 
@@ -189,13 +200,19 @@ function targetsOf(found) {
   return [
     line('the first task resumed', 'first', 1.4),
     line('all 200 done', 'all', 1.5),
-    row('W3, Redis: bodies completed twice', show(ended), `${TASKS * STEPS} steps`, ended.median, { most: 0 }),
+    row('W3, Redis: bodies completed twice', show(ended), `${TASKS * STEPS} steps`, ended.median, {
+      most: 0,
+    }),
     {
-      ...row('W3, another host: ms beyond its lease, last of 200', show(late), 'lease', late.median, { most: 300 }),
+      ...row('W3, another host: ms beyond its lease, last of 200', show(late), 'lease', late.median, {
+        most: 300,
+      }),
       note: 'the ratio is the time in ms',
     },
     {
-      ...row('W3, rekindle/bullmq: ms to the first task resumed', show(resumed), '-', resumed.median, { most: 1_000 }),
+      ...row('W3, rekindle/bullmq: ms to the first task resumed', show(resumed), '-', resumed.median, {
+        most: 1_000,
+      }),
       note: 'the ratio is the time in ms',
     },
   ];
@@ -224,7 +241,9 @@ export async function recovery({ quick, only }) {
       const slow = contendersOf(slowOnes, places, 1);
       await Promise.all(Object.entries(slow).map(async ([name, run]) => (found[name] = [await run()])));
     }
-    const ordered = Object.fromEntries(there.filter((name) => name in found).map((name) => [name, found[name]]));
+    const ordered = Object.fromEntries(
+      there.filter((name) => name in found).map((name) => [name, found[name]]),
+    );
     return { rows: targetsOf(ordered), table: tableOf(ordered) };
   } finally {
     await postgres?.stop();

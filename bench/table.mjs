@@ -9,7 +9,10 @@ export function table(id, title, columns, lines) {
 }
 
 const number = (value, digits) =>
-  value.toLocaleString('en', { maximumFractionDigits: digits, minimumFractionDigits: value < 10 ? digits : 0 });
+  value.toLocaleString('en', {
+    maximumFractionDigits: digits,
+    minimumFractionDigits: value < 10 ? digits : 0,
+  });
 
 function cell(summary, { digits = 0 }) {
   if (summary === undefined) return '–';
@@ -34,7 +37,10 @@ function markdown(head, body) {
 /** The figures: medians with lowest and highest, and ratios to each line's floor. */
 export function figures(given) {
   const { columns, lines, title } = given;
-  const head = [title, ...columns.flatMap((column) => (column.ratio ? [column.name, '× floor'] : [column.name]))];
+  const head = [
+    title,
+    ...columns.flatMap((column) => (column.ratio ? [column.name, '× floor'] : [column.name])),
+  ];
   const body = lines.map((line) => [
     line.system,
     ...columns.flatMap((column) => {

@@ -1,5 +1,5 @@
 /** W1: no-op tasks; W2: durable checkpoints. Whole systems side by side, each in a process of its own. */
-import { CONTENDERS, floorOf, openContenders } from './contenders.mjs';
+import { CONTENDERS, floorOf, openContenders, SCANS } from './contenders.mjs';
 import { median, row, show, summary, turns } from './harness.mjs';
 import { table } from './table.mjs';
 
@@ -11,13 +11,15 @@ function percentile(values, part) {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
 }
 
-const mapValues = (object, of) => Object.fromEntries(Object.entries(object).map(([key, value]) => [key, of(value, key)]));
+const mapValues = (object, of) =>
+  Object.fromEntries(Object.entries(object).map(([key, value]) => [key, of(value, key)]));
 
 /** Opens all, or those that are wanted, and closes them whatever happens. */
-async function withContenders({ only }, work) {
-  const contenders = await openContenders(Object.keys(CONTENDERS).filter((name) => only?.includes(name) ?? true));
+async function withContenders(all, { only }, work) {
+  const wanted = Object.entries(all).filter(([name]) => only?.includes(name) ?? true);
+  const contenders = await openContenders(Object.fromEntries(wanted));
   try {
-    for (const name of contenders.missing) console.log(`${CONTENDERS[name].system}: not installed here, left out.`);
+    for (const system of contenders.missing) console.log(`${system}: not installed here, left out.`);
     return await work(contenders.open);
   } finally {
     await contenders.close();
@@ -38,12 +40,14 @@ function against(what, found, [ours, other], key, bound) {
 
 /** The checks among `lines` whose contenders are there. */
 const possible = (found, lines) =>
-  lines.filter(([, pair]) => pair.every((name) => name in found)).map(([what, ...rest]) => against(what, found, ...rest));
+  lines
+    .filter(([, pair]) => pair.every((name) => name in found))
+    .map(([what, ...rest]) => against(what, found, ...rest));
 
 export async function noops(options) {
   const count = options.quick ? 3 : 7;
   const size = ({ heavy }) => (heavy ? 300 : 5_000) * (options.quick ? 1 : 2);
-  const found = await withContenders(options, async (open) => {
+  const found = await withContenders(CONTENDERS, options, async (open) => {
     const rates = await turns(
       count,
       mapValues(open, ({ call }, name) => async () => {
@@ -60,7 +64,10 @@ export async function noops(options) {
     ]),
   ];
   const columns = [{ key: 'rate', name: 'tasks/s', ratio: true }];
-  return { rows, table: table('w1', `W1: no-op tasks, ${WIDTH} at a time`, columns, linesOf(found, count, 0)) };
+  return {
+    rows,
+    table: table('w1', `W1: no-op tasks, ${WIDTH} at a time`, columns, linesOf(found, count, 0)),
+  };
 }
 
 async function checkpointsOf(open, { quick, count }) {
@@ -74,7 +81,12 @@ async function checkpointsOf(open, { quick, count }) {
   );
   const alone = await turns(
     count,
-    mapValues(open, ({ call }, name) => () => call('alone', (CONTENDERS[name].heavy ? 200 : 1_000) * part)),
+    mapValues(
+      open,
+      ({ call }, name) =>
+        () =>
+          call('alone', (CONTENDERS[name].heavy ? 200 : 1_000) * part),
+    ),
   );
   return mapValues(rates, (values, name) => ({
     rate: summary(values),
@@ -85,7 +97,9 @@ async function checkpointsOf(open, { quick, count }) {
 
 export async function checkpoints(options) {
   const count = options.quick ? 3 : 7;
-  const found = await withContenders(options, (open) => checkpointsOf(open, { ...options, count }));
+  const found = await withContenders(CONTENDERS, options, (open) =>
+    checkpointsOf(open, { ...options, count }),
+  );
   const rows = possible(found, [
     ['W2: checkpoints/s on Redis, to the floor', ['redis', 'redisFloor'], 'rate', { least: 0.7 }],
     ['W2: checkpoints/s on Redis, to BullMQ', ['redis', 'bullmq'], 'rate', { least: 3.5 }],
@@ -100,4 +114,47 @@ export async function checkpoints(options) {
   ];
   const title = `W2: tasks of ${CHECKPOINTS} durable checkpoints of 200 characters`;
   return { rows, table: table('w2', title, columns, linesOf(found, count, 1)) };
+}
+
+const SIZES = [1_000, 10_000, 100_000];
+
+/** W4: 100 orphans among more and more finished tasks in the same store. */
+export async function scans(options) {
+  const count = options.quick ? 3 : 7;
+  const found = await withContenders(SCANS, options, async (open) => {
+    const values = mapValues(open, () => ({}));
+    let before = 0;
+    for (const size of SIZES) {
+      for (const { call } of Object.values(open)) await call('load', before, size - before);
+      before = size;
+      const taken = await turns(
+        count,
+        mapValues(
+          open,
+          ({ call }) =>
+            () =>
+              call('scan'),
+        ),
+      );
+      for (const [name, list] of Object.entries(taken)) values[name][`n${size}`] = summary(list);
+    }
+    return values;
+  });
+  const flat = ['redis', 'sqlite'].flatMap((name) => {
+    if (!(name in found)) return [];
+    const { n1000: few, n100000: many } = found[name];
+    const what = `W4: ${SCANS[name].system}, ms among 100,000 to ms among 1,000`;
+    return [row(what, show(many, 1), show(few, 1), many.median / few.median, { most: 1.5 })];
+  });
+  const columns = SIZES.map((size) => ({
+    key: `n${size}`,
+    name: `${size.toLocaleString('en')}, ms`,
+    digits: 1,
+  }));
+  const title = 'W4: 100 orphans found among N finished tasks';
+  const lines = Object.entries(found).map(([name, values]) => {
+    const { system, store, asked } = SCANS[name];
+    return { system, store, asked, rounds: count, values, floor: floorOf(SCANS[name]) };
+  });
+  return { rows: flat, table: table('w4', title, columns, lines) };
 }

@@ -8,7 +8,9 @@ const TOKEN = '1.nonce.0';
 export async function open({ folder }) {
   const db = openSqlite(join(folder, 'floor.db'));
   db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL');
-  db.exec('CREATE TABLE task (id TEXT PRIMARY KEY, token TEXT, status TEXT, seq INTEGER, at INTEGER, data TEXT)');
+  db.exec(
+    'CREATE TABLE task (id TEXT PRIMARY KEY, token TEXT, status TEXT, seq INTEGER, at INTEGER, data TEXT)',
+  );
   db.exec('CREATE INDEX task_by_status ON task (status, at)');
   const insert = db.prepare('INSERT INTO task (id, token, status, at) VALUES (?, ?, ?, ?)');
   const end = db.prepare("UPDATE task SET status = 'completed', at = ? WHERE id = ? AND token = ?");

@@ -13,8 +13,11 @@ const flow = DBOS.registerWorkflow(
 );
 await DBOS.launch();
 if (!config.restart) {
-  await Promise.all(taskIds.map((id) => DBOS.startWorkflow(flow, { workflowID: `${config.name}-${id}` })(id)));
+  await Promise.all(
+    taskIds.map((id) => DBOS.startWorkflow(flow, { workflowID: `${config.name}-${id}` })(id)),
+  );
 }
 const pool = new pg.Pool({ connectionString: config.url, max: 1 });
-const text = "SELECT count(*)::int AS n FROM dbos.workflow_status WHERE status = 'SUCCESS' AND workflow_uuid LIKE $1";
+const text =
+  "SELECT count(*)::int AS n FROM dbos.workflow_status WHERE status = 'SUCCESS' AND workflow_uuid LIKE $1";
 await watch(async () => (await pool.query(text, [`${config.name}-%`])).rows[0].n);
