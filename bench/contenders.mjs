@@ -1,5 +1,5 @@
 /** The contenders of W1 and W2, each in a process of its own; they take turns, and only one works at a time. */
-import { startRedis, tempFolder } from './harness.mjs';
+import { AOF, startRedis, tempFolder } from './harness.mjs';
 import { startPostgres } from './postgres.mjs';
 import { messageOf, node24, startNode } from './processes.mjs';
 
@@ -165,10 +165,7 @@ export async function openContenders(contenders) {
     const folder = tempFolder();
     ends.push(folder.remove);
     // A rewrite of the log in the background would hit whoever has its turn.
-    const redis = await startRedis([
-      ...['--appendonly', 'yes', '--appendfsync', 'everysec'],
-      ...['--auto-aof-rewrite-percentage', '0'],
-    ]);
+    const redis = await startRedis([...AOF, '--auto-aof-rewrite-percentage', '0']);
     ends.push(redis.stop);
     const needed = names.some((name) => contenders[name].store === POSTGRES);
     const postgres = needed ? await startPostgres() : null;

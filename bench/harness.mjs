@@ -9,6 +9,8 @@ import { Redis } from 'ioredis';
 import Libsql from 'libsql';
 
 export const HOST = '127.0.0.1';
+/** The durability of all that runs on Redis here: at most the last second may be lost. */
+export const AOF = ['--appendonly', 'yes', '--appendfsync', 'everysec'];
 
 export function median(values) {
   const sorted = values.toSorted((a, b) => a - b);
@@ -103,7 +105,7 @@ export function freePort() {
 }
 
 /** Starts a redis-server whose data is in a temp folder. `stop` kills this very process. */
-export async function startRedis(extra = ['--appendonly', 'yes', '--appendfsync', 'everysec']) {
+export async function startRedis(extra = AOF) {
   const folder = tempFolder();
   const port = await freePort();
   const args = ['--port', String(port), '--bind', HOST, '--dir', folder.path, '--save', '', ...extra];

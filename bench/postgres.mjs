@@ -63,9 +63,9 @@ export async function startPostgres() {
 }
 
 async function answers(url) {
-  const { default: pg } = await import('pg');
+  const { Client } = await import('pg');
   for (let attempt = 0; ; attempt += 1) {
-    const client = new pg.Client({ connectionString: url });
+    const client = new Client({ connectionString: url });
     client.on('error', () => {});
     try {
       await client.connect();

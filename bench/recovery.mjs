@@ -19,11 +19,14 @@ const POSTGRES = 'Postgres, synchronous_commit on';
 const OTHER_HOST = { execArgv: ['--import', new URL('workers/other-host.mjs', import.meta.url).href] };
 const FAST = { lockDuration: 1_000, stalledInterval: 500 };
 const LEASE_MS = 2_000;
+const MS = 'the ratio is the time in ms';
+/** What the checks are about. */
+const CHECKED = ['floor', 'redis', 'jobs', 'elsewhere'];
 
 /** `slow`: it waits for a lease or a check of half a minute, so one round of it must do. */
 const SYSTEMS = {
   floor: {
-    name: 'floor: bare ioredis',
+    name: 'floor, Redis',
     file: 'floor',
     store: REDIS,
     asked:
@@ -62,14 +65,14 @@ const SYSTEMS = {
     asked: '`runStep`; same executor id, which recovers at launch',
   },
   bullmq: {
-    name: 'BullMQ, defaults',
+    name: 'BullMQ',
     file: 'bullmq',
     store: REDIS,
     slow: true,
     asked: 'as above; lock 30 s, stalled check every 30 s',
   },
   openworkflow: {
-    name: 'OpenWorkflow',
+    name: 'OpenWorkflow, Postgres',
     file: 'openworkflow',
     store: POSTGRES,
     slow: true,
@@ -181,7 +184,7 @@ function tableOf(found) {
       asked,
       rounds: runs.length,
       values,
-      floor: name === 'floor' ? null : 'floor: bare ioredis',
+      floor: name === 'floor' ? null : 'floor, Redis',
     };
   });
   const title =
@@ -189,38 +192,35 @@ function tableOf(found) {
   return table('w3', title, COLUMNS, lines);
 }
 
+/** The checks; `needs` are the systems that one is about. */
 function targetsOf(found) {
   const of = (name, key) => summary(found[name].map((run) => run[key]));
-  const ratio = (key) => of('redis', key).median / of('floor', key).median;
-  const line = (what, key, most) =>
-    row(`W3, Redis: ms to ${what}`, show(of('redis', key)), show(of('floor', key)), ratio(key), { most });
-  const late = of('elsewhere', 'late');
-  const resumed = of('jobs', 'first');
-  const ended = of('redis', 'ended');
-  return [
-    line('the first task resumed', 'first', 1.4),
-    line('all 200 done', 'all', 1.5),
-    row('W3, Redis: bodies completed twice', show(ended), `${TASKS * STEPS} steps`, ended.median, {
-      most: 0,
-    }),
-    {
-      ...row('W3, another host: ms beyond its lease, last of 200', show(late), 'lease', late.median, {
-        most: 300,
-      }),
-      note: 'the ratio is the time in ms',
+  const toFloor = (what, key, most) => ({
+    needs: ['redis', 'floor'],
+    line: () => {
+      const [ours, floor] = [of('redis', key), of('floor', key)];
+      return row(`W3, Redis: ms to ${what}`, show(ours), show(floor), ours.median / floor.median, { most });
     },
-    {
-      ...row('W3, rekindle/bullmq: ms to the first task resumed', show(resumed), '-', resumed.median, {
-        most: 1_000,
-      }),
-      note: 'the ratio is the time in ms',
-    },
+  });
+  const alone = (name, what, key, most, note) => ({
+    needs: [name],
+    line: () => ({ ...row(what, show(of(name, key)), '-', of(name, key).median, { most }), note }),
+  });
+  const checks = [
+    toFloor('the first task resumed', 'first', 1.4),
+    toFloor('all 200 done', 'all', 1.5),
+    alone('redis', 'W3, Redis: bodies completed twice', 'ended', 0, `of ${TASKS * STEPS} steps`),
+    alone('elsewhere', 'W3, another host: ms beyond its lease, last of 200', 'late', 300, MS),
+    alone('jobs', 'W3, rekindle/bullmq: ms to the first task resumed', 'first', 1_000, MS),
   ];
+  return checks.filter(({ needs }) => needs.every((name) => name in found)).map(({ line }) => line());
 }
 
-export async function recovery({ quick, only }) {
+export async function recovery({ quick, check, only }) {
+  const names = only ?? (check ? CHECKED : Object.keys(SYSTEMS));
+  const wanted = names.filter((name) => name in SYSTEMS);
   const redis = await startRedis();
-  const postgres = only === undefined || only.includes('dbos') ? await startPostgres() : null;
+  const postgres = wanted.some((name) => SYSTEMS[name].store === POSTGRES) ? await startPostgres() : null;
   const folder = tempFolder();
   try {
     const places = {
@@ -229,9 +229,7 @@ export async function recovery({ quick, only }) {
       [POSTGRES]: { url: postgres?.url, folder: folder.path },
       'SQLite WAL FULL': { folder: folder.path },
     };
-    const there = Object.keys(SYSTEMS)
-      .filter((name) => only?.includes(name) ?? true)
-      .filter((name) => postgres !== null || SYSTEMS[name].store !== POSTGRES);
+    const there = wanted.filter((name) => postgres !== null || SYSTEMS[name].store !== POSTGRES);
     const count = quick ? 3 : 5;
     const quickOnes = there.filter((name) => !SYSTEMS[name].slow);
     const found = await turns(count, contendersOf(quickOnes, places, count));

@@ -14,7 +14,7 @@ const number = (value, digits) =>
     minimumFractionDigits: value < 10 ? digits : 0,
   });
 
-function cell(summary, { digits = 0 }) {
+export function cell(summary, { digits = 0 }) {
   if (summary === undefined) return '–';
   const { median, min, max } = summary;
   const middle = number(median, digits);
@@ -29,7 +29,7 @@ function ratioOf({ lines }, line, { key }) {
   return ratio >= 10 ? ratio.toFixed(0) : ratio.toPrecision(2);
 }
 
-function markdown(head, body) {
+export function markdown(head, body) {
   const text = (cells) => `| ${cells.join(' | ')} |`;
   return [text(head), text(head.map((_, at) => (at === 0 ? '---' : '--:'))), ...body.map(text)].join('\n');
 }

@@ -5,6 +5,8 @@ import { table } from './table.mjs';
 
 const WIDTH = 32;
 const CHECKPOINTS = 10;
+/** What the checks are about. */
+const CHECKED = ['redis', 'redisFloor', 'bullmq', 'sqlite', 'sqliteFloor', 'openworkflowSqlite'];
 
 function percentile(values, part) {
   const sorted = values.toSorted((a, b) => a - b);
@@ -15,8 +17,9 @@ const mapValues = (object, of) =>
   Object.fromEntries(Object.entries(object).map(([key, value]) => [key, of(value, key)]));
 
 /** Opens all, or those that are wanted, and closes them whatever happens. */
-async function withContenders(all, { only }, work) {
-  const wanted = Object.entries(all).filter(([name]) => only?.includes(name) ?? true);
+async function withContenders(all, { only, check }, work) {
+  const names = only ?? (check ? CHECKED : Object.keys(all));
+  const wanted = Object.entries(all).filter(([name]) => names.includes(name));
   const contenders = await openContenders(Object.fromEntries(wanted));
   try {
     for (const system of contenders.missing) console.log(`${system}: not installed here, left out.`);

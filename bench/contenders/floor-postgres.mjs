@@ -1,11 +1,11 @@
 // The floor on Postgres: one prepared statement over a pool of 10 for begin, checkpoint and done.
-import pg from 'pg';
+import { Pool } from 'pg';
 import { inLanes, oneByOne, PAYLOAD } from './shared.mjs';
 
 const TOKEN = '1.nonce.0';
 
 export async function open({ url }) {
-  const pool = new pg.Pool({ connectionString: url, max: 10 });
+  const pool = new Pool({ connectionString: url, max: 10 });
   await pool.query(
     'CREATE TABLE floor (id text PRIMARY KEY, token text, status text, seq int, at bigint, data text)',
   );

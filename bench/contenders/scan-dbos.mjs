@@ -1,7 +1,7 @@
 // W4 of DBOS: 100 workflows of a dead executor are put into its recovery queue; nothing is claimed yet.
 import { DBOS } from '@dbos-inc/dbos-sdk';
 import executors from '@dbos-inc/dbos-sdk/internal/dbos-executor';
-import pg from 'pg';
+import { Pool } from 'pg';
 
 const ORPHANS = 100;
 
@@ -10,7 +10,7 @@ export async function open({ url }) {
   const flow = DBOS.registerWorkflow(async () => {}, { name: 'bench' });
   await DBOS.launch();
   await flow();
-  const pool = new pg.Pool({ connectionString: url, max: 1 });
+  const pool = new Pool({ connectionString: url, max: 1 });
   const { rows } = await pool.query('SELECT * FROM dbos.workflow_status LIMIT 1');
   const columns = Object.keys(rows[0]).filter((name) => name !== 'workflow_uuid');
   const names = columns.map((name) => `"${name}"`).join(', ');
