@@ -84,7 +84,15 @@ export function show({ median: middle, min, max }, digits = 0, unit = '') {
 
 export function tempFolder() {
   const path = mkdtempSync(join(tmpdir(), 'rekindle-bench-'));
-  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+  const clear = () => rmSync(path, { recursive: true, force: true, maxRetries: 3 });
+  process.once('exit', clear);
+  return {
+    path,
+    remove() {
+      process.off('exit', clear);
+      clear();
+    },
+  };
 }
 
 /** Opens a file with the driver that the library picks, too. */

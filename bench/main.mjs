@@ -54,10 +54,11 @@ const { values: options } = parseArgs({
     json: { type: 'string' },
     write: { type: 'boolean' },
     check: { type: 'boolean' },
-    report: { type: 'boolean' },
   },
 });
-const file = options.json ?? (options.write || options.report ? RESULTS : undefined);
+const file = options.write ? RESULTS : options.json;
+// Ends what was started, too: servers and workers are ended on `exit`, which a signal alone does not bring.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 const names = options.only?.split(',') ?? Object.keys(MEASURES);
 const unknown = names.filter((name) => !(name in MEASURES));
 if (unknown.length > 0) throw new RangeError(`--only knows ${Object.keys(MEASURES).join(', ')}`);
@@ -123,5 +124,5 @@ async function run() {
   if (options.check && failed.length > 0) process.exitCode = 1;
 }
 
-if (!options.report) await run();
-if (options.write || options.report) await writeReport(JSON.parse(readFileSync(file, 'utf8')));
+await run();
+if (options.write) writeReport(JSON.parse(readFileSync(RESULTS, 'utf8')));

@@ -7,6 +7,7 @@ import { cell, figures, markdown, questions } from './table.mjs';
 
 const ROOT = new URL('../', import.meta.url);
 const DOCUMENTS = ['docs/performance.md', 'README.md'];
+const PLOT = 'docs/recovery.svg';
 
 /** One line a system over all workloads, for the README. */
 function overview(measures) {
@@ -67,22 +68,38 @@ function fill(text, given) {
   );
 }
 
-/** Rewrites the documents and the plot. Nothing but what is between the markers changes. */
-export async function writeReport(results) {
+/** As the repository's formatter has it, so that the text can be compared. */
+function format(name, text) {
+  const { status, stdout, stderr } = spawnSync('npx', ['--no', 'prettier', '--stdin-filepath', name], {
+    cwd: fileURLToPath(ROOT),
+    input: text,
+  });
+  if (status !== 0) throw new Error(stderr.toString());
+  return stdout.toString();
+}
+
+const read = (name) => readFileSync(new URL(name, ROOT), 'utf8');
+
+/** The documents and the plot as they should be. Nothing but what is between the markers differs from what they are. */
+function report(results) {
   const given = blocks(results);
-  for (const name of DOCUMENTS) {
-    const path = new URL(name, ROOT);
-    writeFileSync(path, fill(readFileSync(path, 'utf8'), given));
-  }
+  const texts = DOCUMENTS.map((name) => [name, format(name, fill(read(name), given))]);
   const { w3 } = results.measures;
-  if (w3 !== undefined) writeFileSync(new URL('docs/recovery.svg', ROOT), plot(w3.table));
-  const { status } = spawnSync(
-    'npx',
-    ['prettier', '--write', '--log-level', 'warn', ...DOCUMENTS, 'bench/results.json'],
-    {
-      cwd: fileURLToPath(ROOT),
-      stdio: 'inherit',
-    },
-  );
-  if (status !== 0) throw new Error('prettier has failed.');
+  return w3 === undefined ? texts : [...texts, [PLOT, plot(w3.table)]];
+}
+
+/** Rewrites the documents and the plot. */
+export function writeReport(results) {
+  for (const [name, text] of report(results)) writeFileSync(new URL(name, ROOT), text);
+}
+
+// By itself: whether the documents say what was measured; with `--write` they are made to.
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const results = JSON.parse(read('bench/results.json'));
+  if (process.argv.includes('--write')) writeReport(results);
+  const stale = report(results).filter(([name, text]) => read(name) !== text);
+  for (const [name] of stale) {
+    console.error(`${name} is not what bench/results.json says: node bench/report.mjs --write`);
+  }
+  if (stale.length > 0) process.exitCode = 1;
 }

@@ -49,7 +49,7 @@ const possible = (found, lines) =>
 
 export async function noops(options) {
   const count = options.quick ? 3 : 7;
-  const size = ({ heavy }) => (heavy ? 300 : 5_000) * (options.quick ? 1 : 2);
+  const size = ({ heavy }) => (heavy ? 300 : options.quick ? 5_000 : 10_000);
   const found = await withContenders(CONTENDERS, options, async (open) => {
     const rates = await turns(
       count,

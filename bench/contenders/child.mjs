@@ -9,4 +9,6 @@ process.on('message', ({ call, args }) => {
     (error) => process.send({ error: String(error?.stack ?? error) }),
   );
 });
+// The bench is gone, however it went.
+process.once('disconnect', () => process.exit());
 process.send('open');

@@ -13,6 +13,9 @@ export const config = JSON.parse(process.argv[2]);
 export const taskIds = Array.from({ length: TASKS }, (_, i) => `task-${i}`);
 export const steps = Array.from({ length: STEPS }, (_, step) => step);
 
+// The bench is gone, however it went.
+process.once('disconnect', () => process.exit());
+
 const file = openSync(config.journal, 'a');
 const counts = { entered: 0, ended: 0, done: 0 };
 let openGate;

@@ -60,4 +60,6 @@ const worker = new Worker(name, recoverable ? await throughRekindle() : plain, {
 worker.on('error', () => {});
 worker.on('completed', () => process.send('completed'));
 if (holds) await new Queue(name, { connection }).add('job', {}, { jobId: 'job-1' });
+// The bench is gone, however it went.
+process.once('disconnect', () => process.exit());
 process.send('ready');
