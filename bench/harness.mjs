@@ -25,18 +25,18 @@ export function summary(values) {
 
 /**
  * Runs all contenders once a round, each round in another order, so that a slow spell of the machine hits all
- * alike. The first round only warms up. Returns what each of them gave, a list a contender. No garbage collection is
+ * alike. The first rounds only warm up. Returns what each of them gave, a list a contender. No garbage collection is
  * forced between turns: a full one throws optimised code away with the shapes it was made for, which no server does to
  * itself 30 times a run (measured: it costs the floor a tenth and rekindle a fifth).
  */
-export async function turns(count, contenders) {
+export async function turns(count, contenders, warmUp = 1) {
   const names = Object.keys(contenders);
   const values = new Map(names.map((name) => [name, []]));
-  for (let round = 0; round <= count; round += 1) {
+  for (let round = 0; round < count + warmUp; round += 1) {
     const turn = round % names.length;
     for (const name of [...names.slice(turn), ...names.slice(0, turn)]) {
       const value = await contenders[name]();
-      if (round > 0) values.get(name).push(value);
+      if (round >= warmUp) values.get(name).push(value);
     }
   }
   return Object.fromEntries(values);

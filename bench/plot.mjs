@@ -57,7 +57,7 @@ export function plot({ lines }) {
 <style>${STYLE}
 </style>
 <text class="title" x="16" y="24">${title}</text>
-<text x="16" y="44">from the restart to the first task resumed (pale), and to all 200 done; logarithmic</text>
+<text x="16" y="44">from the restart to the first task resumed, and on to all 200 done; logarithmic</text>
 ${grid.join('\n')}
 ${sorted.map(bar).join('\n')}
 </svg>

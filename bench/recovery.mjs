@@ -79,7 +79,7 @@ const SYSTEMS = {
     asked: '`step.run`; its lease is 30 s',
   },
   elsewhere: {
-    name: `rekindle, Redis, on another host, lease ${LEASE_MS / 1_000} s`,
+    name: `rekindle, other host, lease ${LEASE_MS / 1_000} s`,
     file: 'rekindle',
     store: REDIS,
     given: { leaseMs: LEASE_MS },

@@ -5,6 +5,8 @@ import { table } from './table.mjs';
 
 const WIDTH = 32;
 const CHECKPOINTS = 10;
+/** Rounds until the code of all is optimised. */
+const WARM_UP = 2;
 /** What the checks are about. */
 const CHECKED = ['redis', 'redisFloor', 'bullmq', 'sqlite', 'sqliteFloor', 'openworkflowSqlite'];
 
@@ -38,7 +40,8 @@ const linesOf = (found, count, which) =>
 /** A line of the checks: ours against another, by the medians of one column. */
 function against(what, found, [ours, other], key, bound) {
   const [mine, theirs] = [found[ours][key], found[other][key]];
-  return row(what, show(mine, 2), show(theirs, 2), mine.median / theirs.median, bound);
+  const digits = theirs.median < 10 ? 3 : 0;
+  return row(what, show(mine, digits), show(theirs, digits), mine.median / theirs.median, bound);
 }
 
 /** The checks among `lines` whose contenders are there. */
@@ -57,6 +60,7 @@ export async function noops(options) {
         const tasks = size(CONTENDERS[name]);
         return (tasks * 1_000) / (await call('tasks', tasks, WIDTH, 0));
       }),
+      WARM_UP,
     );
     return mapValues(rates, (values) => ({ rate: summary(values) }));
   });
@@ -78,9 +82,10 @@ async function checkpointsOf(open, { quick, count }) {
   const rates = await turns(
     count,
     mapValues(open, ({ call }, name) => async () => {
-      const tasks = (CONTENDERS[name].heavy ? 100 : 1_000) * part;
+      const tasks = CONTENDERS[name].heavy ? 100 * part : 1_000;
       return (tasks * CHECKPOINTS * 1_000) / (await call('tasks', tasks, WIDTH, CHECKPOINTS));
     }),
+    WARM_UP,
   );
   const alone = await turns(
     count,
@@ -88,7 +93,7 @@ async function checkpointsOf(open, { quick, count }) {
       open,
       ({ call }, name) =>
         () =>
-          call('alone', (CONTENDERS[name].heavy ? 200 : 1_000) * part),
+          call('alone', CONTENDERS[name].heavy ? 200 * part : 1_000),
     ),
   );
   return mapValues(rates, (values, name) => ({
