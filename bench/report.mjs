@@ -7,6 +7,7 @@ import { cell, figures, markdown, questions } from './table.mjs';
 
 const ROOT = new URL('../', import.meta.url);
 const DOCUMENTS = ['docs/performance.md', 'README.md'];
+const PRETTIER = 'node_modules/prettier/bin/prettier.cjs';
 const PLOT = 'docs/recovery.svg';
 
 /** One line a system over all workloads, for the README. */
@@ -70,7 +71,7 @@ function fill(text, given) {
 
 /** As the repository's formatter has it, so that the text can be compared. */
 function format(name, text) {
-  const { status, stdout, stderr } = spawnSync('npx', ['--no', 'prettier', '--stdin-filepath', name], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [PRETTIER, '--stdin-filepath', name], {
     cwd: fileURLToPath(ROOT),
     input: text,
   });
