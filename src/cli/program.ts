@@ -120,9 +120,10 @@ function limit(most: number): Option {
 function addLooks(jobs: Jobs): void {
   jobs.add('status', 'health, figures and settings; exits 0 whenever it could answer', showStatus);
   jobs
-    .add('tasks', 'lists tasks by state and name', listTasks)
+    .add('tasks', 'lists tasks by state and name, or of a group', listTasks)
     .option('--name <name>', 'only tasks of this name')
     .addOption(new Option('--status <status>', 'only tasks in this state').choices([...TASK_STATUSES]))
+    .option('--group <group>', 'only tasks of this group; not together with --name or --status')
     .addOption(limit(1_000))
     .option('--after <cursor>', 'the page behind this one');
   jobs

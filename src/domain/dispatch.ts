@@ -41,8 +41,8 @@ export interface Dispatcher {
   dispatch(envelope: TaskEnvelope, plan: Plan | null): unknown;
   /**
    * Asked before an orphan is handed over: with `waiting` its job is still to come, and nothing is done for the time of a
-   * hand-over; `active` holds only one back whose owner may still live. `gone`, an error, or no answer within 5 s hold
-   * nothing back.
+   * hand-over; `active` holds only one back whose owner may still live, for the time of a lease. `gone`, an error, or no
+   * answer within 5 s hold nothing back. Without it a queue that nobody drains gets another job each `handOverMs`.
    */
   isActive?(task: DispatchedTask): QueueState | Promise<QueueState>;
   /** For health reports, as the check `queue`. When it throws, or takes longer than 5 s, that is down. */

@@ -213,7 +213,7 @@ export class Runs {
       const planned = { taskId, name, evidence: { ...evidence, cause }, strategy };
       const queue = action === 'skip' || action === 'dead_letter' ? null : handler.dispatch;
       const held = queue === null ? null : await heldBack(this.#engine, queue, head, cause);
-      if (held !== null) return { ...planned, decision: 'skip', reason: held, dispatched: false };
+      if (held !== null) return { ...planned, decision: 'skip', reason: held.reason, dispatched: false };
       return { ...planned, decision: action, reason, dispatched: queue !== null };
     } catch (error) {
       if (isRecoveryError(error, 'CODEC_FAILED') || isCorruption(error))

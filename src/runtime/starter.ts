@@ -23,7 +23,7 @@ import type { Slots } from './slots.js';
 import { assertSameInput, assertSameName } from './same-task.js';
 import { inputTextOf } from './snapshot.js';
 import { watched } from './watching.js';
-import { beginSubmitted, isSubmitted, queueOf, submit } from './submitter.js';
+import { beginSubmitted, isSubmitted, queueOf, sendAgain, submit } from './submitter.js';
 import { failedElsewhere, gaveUpError, notFound, runningError, unstorableError } from './task-errors.js';
 
 interface Call {
@@ -87,7 +87,7 @@ export class Starter {
     throw changing(taskId);
   }
 
-  /** Resolves once the task is durable and on its way into the queue; one that is there already is left alone. */
+  /** Resolves once the task is durable and on its way into the queue; one that was begun before is left alone. */
   async submit(handler: Handler, taskId: string, input: CallInput): Promise<void> {
     assertOpen(this.#engine);
     const queue = queueOf(handler);
@@ -100,7 +100,10 @@ export class Starter {
       const head = records[0] ? decodeHead(taskId, records[0]) : null;
       if (head?.purged === null) {
         assertSameName(taskId, head.task.name, handler.name);
-        return assertSameInput(taskId, await inputTextOf(this.#engine, head), call.inputText ?? '[]');
+        assertSameInput(taskId, await inputTextOf(this.#engine, head), call.inputText ?? '[]');
+        // Its job may never have been made: of a submit that did not hear how it went, this is the next try.
+        if (isSubmitted(head)) await sendAgain(this.#engine, queue, head);
+        return;
       }
       if (head !== null) await purge(this.#engine, head);
     }

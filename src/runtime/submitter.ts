@@ -45,6 +45,19 @@ export async function submit(engine: Engine, dispatcher: Dispatcher, task: NewTa
   return true;
 }
 
+/** Gives a submitted task that nobody has begun to the queue once more, under the fence of its hand-over: the same job. */
+export async function sendAgain(engine: Engine, dispatcher: Dispatcher, head: Head): Promise<void> {
+  const { taskId, name, fence } = head.task;
+  const envelope: TaskEnvelope = {
+    rekindle: 1,
+    taskId,
+    name,
+    fence: head.handOverFence ?? fence,
+    kind: 'new',
+  };
+  await hand(engine, dispatcher, envelope, null);
+}
+
 /** What became of an orphan that is to go through the queue. */
 export type HandOver =
   | {
@@ -70,9 +83,9 @@ export async function handOver(
   assertOpen(engine);
   const stamp = stampFor(engine, taskId);
   if (held !== null) {
-    const batch = holdBackBatch(head, settings.handOverMs, priorityBase(priority), stamp);
+    const batch = holdBackBatch(head, held.delayMs, priorityBase(priority), stamp);
     if (!(await applied(engine, partition, batch))) return null;
-    return { kind: 'deferred', plan: { ...plan, action: 'skip', reason: held } };
+    return { kind: 'deferred', plan: { ...plan, action: 'skip', reason: held.reason } };
   }
   const fence = Math.max(head.task.fence, fences.highest(taskId)) + 1;
   const { handOverMs } = settings;
@@ -86,22 +99,34 @@ export async function handOver(
 /** Owners of which it is certain that they are gone: a job that the queue calls active is theirs, or nobody's. */
 const CERTAIN: ReadonlySet<OrphanCause> = new Set(['owner_dead', 'slot_taken_over', 'released', 'requeued']);
 
-/** Why an orphan is not handed over yet; null: it is. */
+/** Why an orphan is not handed over yet, and when it is looked at again. */
+interface HeldBack {
+  readonly reason: string;
+  readonly delayMs: number;
+}
+
+/** Whether the queue takes care of an orphan by itself; null: it is handed over. */
 export async function heldBack(
   engine: Engine,
   dispatcher: Dispatcher,
   head: Head,
   cause: OrphanCause,
-): Promise<string | null> {
+): Promise<HeldBack | null> {
   const { taskId, name } = head.task;
+  const { handOverMs, leaseMs } = engine.settings;
   if (dispatcher.isActive === undefined) return null;
   try {
     const late = (): Error => new RecoveryError('CHECK_FAILED', `no answer within ${ASK_MS} ms`);
     const asked = Promise.resolve(dispatcher.isActive({ taskId, name, fence: head.handOverFence }));
     const state = await within(engine.clock, ASK_MS, asked, late);
-    if (state === 'waiting') return 'WAITING: the queue has a job for it that is still to come.';
+    if (state === 'waiting')
+      return { reason: 'WAITING: the queue has a job for it that is still to come.', delayMs: handOverMs };
     if (state !== 'active' || CERTAIN.has(cause)) return null;
-    return 'ACTIVE: the queue has a job for it under way, and whoever works on that may still live.';
+    // Whoever has the job is about to go on, or to lose it: that shows sooner than whether a waiting one is taken.
+    return {
+      reason: 'ACTIVE: the queue has a job for it under way, and whoever works on that may still live.',
+      delayMs: Math.min(leaseMs, handOverMs),
+    };
   } catch (error) {
     // A queue that can't be asked holds nothing back: the fence lets one run win.
     log.recovery('isActive of %s failed: %s', taskId, kindOf(error));

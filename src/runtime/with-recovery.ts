@@ -54,8 +54,9 @@ export interface WrappedTask<A extends unknown[], R> {
   readonly start: (...args: A) => Promise<StartedTask<R>>;
   /**
    * Makes the task and puts it into the queue (`dispatch`), without running it here; a task that is lost in the queue is
-   * found and recovered. Resolves once it is durable and the queue was asked; one that is there already is left alone,
-   * whatever its state: a task that has failed is tried again by a call, or with `tasks.requeue`.
+   * found and recovered. Resolves once it is durable and the queue was asked. A task of that id that nobody has begun is
+   * given to the queue once more, under the same `fence`; any other is left alone, whatever its state: one that has failed
+   * is tried again by a call, or with `tasks.requeue`.
    * @throws `INVALID_OPTION` without a queue; `INVALID_ID`, `NOT_JSON`, `PAYLOAD_TOO_LARGE`, `INPUT_MISMATCH`, `STORAGE_UNAVAILABLE`
    */
   readonly submit: (...args: A) => Promise<{ readonly taskId: string }>;

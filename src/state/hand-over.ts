@@ -66,7 +66,6 @@ export function handOverBatch(
           status: 'pending',
           [HAND_OVER_FIELD]: { fromNow: handOverMs },
           [HAND_OVER_FENCE_FIELD]: String(fence),
-          cause,
           eventSeq: String(seq),
           stuckSince: '',
         },

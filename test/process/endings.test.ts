@@ -21,7 +21,7 @@ test.each(KINDS)(
     await first.call('start', 'gate', { id: 'gate' });
     expect(await first.order('gate', { do: 'checkpoint', name: 'kept' })).toBe('done');
     const left = await world.task('gate');
-    await Promise.all([first.call('shutdown', { timeoutMs: 500 }), first.call('shutdown')]);
+    await Promise.all([first.call('shutdown', { timeoutMs: 1_500 }), first.call('shutdown')]);
     expect(await first.heard({ type: 'aborted', id: 'gate' })).toMatchObject({ code: 'SHUT_DOWN' });
     expect(await first.heard({ type: 'result', id: 'gate' })).toMatchObject({ code: 'SHUT_DOWN' });
     expect(await world.task('gate')).toMatchObject({

@@ -50,7 +50,6 @@ describe('a queue of the user', () => {
     const jobs = queue();
     const web = worker(storage, jobs);
     await expect(web.double.submit('a')).resolves.toEqual({ taskId: 'a' });
-    await web.double.submit('a');
     expect(jobs.jobs).toEqual([
       { rekindle: 1, taskId: 'a', name: 'double', fence: expect.any(Number), kind: 'new' },
     ]);

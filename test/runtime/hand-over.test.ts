@@ -2,10 +2,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { deferred } from '../../src/runtime/deferred.js';
 import type { RecoveryReport } from '../../src/runtime/report.js';
 import { settled } from '../support/manual-clock.js';
-import { alertsOf, away, LEASE_MS, trapUnhandledRejections, World } from './harness.js';
+import { alertsOf, away, LEASE_MS, trapUnhandledRejections, untilAborted, World } from './harness.js';
 import { die, startQuietly, swept } from './lab.js';
 import { firstOf, HAND_OVER_MS, jobs, lab } from './queue-lab.js';
-import type { Lab } from './queue-lab.js';
+import type { Lab, LabOptions } from './queue-lab.js';
 
 let world: World;
 trapUnhandledRejections();
@@ -50,6 +50,21 @@ describe('an orphan', () => {
     expect(events).toMatchObject([
       { task_id: 't', recovery: true, details: { cause: 'lease_over', decision: 'restart' } },
     ]);
+  });
+
+  it('is handed over with its checkpoint, for the worker to go on from', async () => {
+    const body: NonNullable<LabOptions['body']> = async (ctx, id) => {
+      if (ctx.attempt > 1) return `${id} from ${ctx.resumedFrom?.name}`;
+      await ctx.createCheckpoint({ name: 'half', progressPercent: 50, recoverableData: {} });
+      return untilAborted(ctx);
+    };
+    await orphaned({ body });
+    const queue = jobs();
+    const planner = lab(world, { dispatch: queue, body });
+    expect(await pass(planner)).toMatchObject({ recovered: 1, tasks: [{ decision: 'resume' }] });
+    expect(queue.plans).toMatchObject([{ action: 'resume' }]);
+    expect(planner.ran).toEqual([]);
+    expect(await run(lab(world, { body }), firstOf(queue))).toBe('t from half');
   });
 
   it('is not begun by the process that hands it over, though that could', async () => {
@@ -177,7 +192,9 @@ describe('the queue', () => {
     expect(report.tasks[0]?.reason).toMatch(new RegExp(`^${held}: `));
     expect(planned?.reason).toBe(report.tasks[0]?.reason);
     const { dueAtMs = 0, status } = (await at.recovery.tasks.get('t')) ?? {};
-    expect([status, (dueAtMs ?? 0) - world.clock.wallMs()]).toEqual(['orphaned', HAND_OVER_MS]);
+    // A job under way is about to go on, or to be lost; one that waits may wait for long.
+    const delayMs = state === 'waiting' ? HAND_OVER_MS : LEASE_MS;
+    expect([status, (dueAtMs ?? 0) - world.clock.wallMs()]).toEqual(['orphaned', delayMs]);
     expect(await pass(at)).toMatchObject({ deferred: 1, tasks: [] });
     expect(queue.jobs).toEqual([]);
   });
@@ -196,6 +213,14 @@ describe('the queue', () => {
     const queue = jobs({ isActive });
     await pass(lab(world, { dispatch: queue }));
     expect(queue.jobs).toHaveLength(1);
+  });
+
+  it('with a hand-over shorter than a lease is asked again after that', async () => {
+    await orphaned();
+    const at = lab(world, { dispatch: jobs({ isActive: () => 'active' }), handOverMs: LEASE_MS / 2 });
+    await pass(at);
+    const { dueAtMs } = (await at.recovery.tasks.get('t')) ?? {};
+    expect((dueAtMs ?? 0) - world.clock.wallMs()).toBe(LEASE_MS / 2);
   });
 
   it('is asked again when the time is over, and its waiting job runs the task before that', async () => {

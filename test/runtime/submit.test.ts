@@ -50,7 +50,43 @@ describe('submit', () => {
     expect([all.jobs.length, own.jobs.length]).toEqual([0, 1]);
   });
 
-  it.each(['pending', 'processing', 'orphaned', 'completed', 'failed', 'cancelled'])(
+  it('of a task that nobody has begun gives it to the queue again, as the same job', async () => {
+    let away = true;
+    const queue = jobs();
+    const at = lab(world, {
+      dispatch: {
+        dispatch: (job, plan) => {
+          if (away) throw new Error('away');
+          return queue.dispatch(job, plan);
+        },
+      },
+    });
+    await at.task.submit('t');
+    const before = await at.recovery.tasks.get('t');
+    away = false;
+    expect(await at.task.submit('t')).toEqual({ taskId: 't' });
+    await lab(world, { dispatch: queue }).task.submit('t');
+    expect(await at.recovery.tasks.get('t')).toEqual(before);
+    expect(queue.jobs).toEqual([firstOf(queue), firstOf(queue)]);
+    expect(firstOf(queue)).toMatchObject({ taskId: 't', kind: 'new', fence: before?.fence });
+    expect(await run(lab(world), firstOf(queue))).toBe('t!');
+    expect(await run(lab(world), queue.jobs[1])).toBe('t!');
+    expect(await at.recovery.tasks.get('t')).toMatchObject({ status: 'completed', attempt: 1 });
+  });
+
+  it('of a task that was taken back from the queue leaves it to its hand-over', async () => {
+    const queue = jobs();
+    const at = lab(world, { dispatch: queue });
+    await at.task.submit('t');
+    await world.clock.advance(HAND_OVER_MS + 1);
+    await swept(world, at);
+    const made = queue.jobs.length;
+    expect(made).toBeGreaterThan(1);
+    await at.task.submit('t');
+    expect(queue.jobs.length).toBe(made);
+  });
+
+  it.each(['processing', 'orphaned', 'completed', 'failed', 'cancelled'])(
     'leaves a task alone that is %s',
     async (status) => {
       const queue = jobs();
@@ -59,7 +95,7 @@ describe('submit', () => {
         waits: status === 'processing' || status === 'orphaned',
         ...(status === 'failed' ? { body: () => Promise.reject(new Error('no')) } : {}),
       });
-      if (status === 'pending' || status === 'cancelled') await at.task.submit('t');
+      if (status === 'cancelled') await at.task.submit('t');
       else await startQuietly(at.task, 't');
       if (status === 'cancelled') await at.recovery.tasks.cancel('t');
       if (status === 'orphaned') await world.until(at.recovery.shutdown({ timeoutMs: 10 }));

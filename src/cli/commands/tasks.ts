@@ -6,6 +6,7 @@ import { timeText } from '../text.js';
 export interface TasksOptions {
   readonly name?: string;
   readonly status?: TaskStatus;
+  readonly group?: string;
   readonly limit?: number;
   readonly after?: string;
 }
@@ -39,10 +40,14 @@ function row(task: TaskRecord): Cell[] {
 }
 
 /** `rekindle tasks` */
-export const listTasks: Command<TasksOptions> = async ({ session }, { name, status, limit, after }) => {
+export const listTasks: Command<TasksOptions> = async (
+  { session },
+  { name, status, group, limit, after },
+) => {
   const page = await session.recovery.tasks.list({
     ...(name === undefined ? {} : { name }),
     ...(status === undefined ? {} : { status }),
+    ...(group === undefined ? {} : { group }),
     ...(limit === undefined ? {} : { limit }),
     ...(after === undefined ? {} : { after }),
   });

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { createRecovery, memoryStorage } from '../../../src/index.js';
 import type { Recovery, RecoveryOptions, Storage } from '../../../src/index.js';
 import type { Finding } from '../../../src/cli/commands/doctor.js';
+import { HAND_OVER_FIELD } from '../../../src/state/head.js';
 import { indexes, keys } from '../../../src/state/keys.js';
 import { sqliteStorage } from '../../../src/storage/sqlite.js';
 import { cli, jobOf, moduleOf, prepare, tempFolder, withRecovery, withWorker } from '../cli.js';
@@ -120,6 +121,30 @@ describe('doctor', () => {
     expect(stdout).toMatch(/\nserious unclaimed: .*\n {2}Start a worker/);
     const few = await cli(['doctor', '--json', '--limit', '2', '--sqlite', file]);
     expect(findings(few, 'indexes')[0]?.message).toMatch(/Only the first 2 were looked at/);
+  });
+
+  test('a submitted task waits in vain once its hand-over is long over', async () => {
+    const storage = memoryStorage();
+    const { recovery, module } = exported({ storage, dispatch: { dispatch: () => {} } });
+    const job = recovery.withRecovery((_ctx, id: string) => id, { name: 'job', taskId: (id) => id });
+    await job.submit('waits');
+    const inTime = await cli(['doctor', '--json', '--import', module]);
+    expect(findings(inTime, 'unclaimed')).toMatchObject([{ status: 'ok' }]);
+    const { token = '' } = Object.fromEntries(
+      (await storage.read('rekindle:0', [keys.head('waits')])).records[0] ?? [],
+    );
+    const fields = { [HAND_OVER_FIELD]: String(Date.now() - 600_000) };
+    const reply = await storage.commit('rekindle:0', [
+      {
+        guard: { key: keys.head('waits'), expect: token, next: `${token}1` },
+        set: [{ key: keys.head('waits'), fields }],
+      },
+    ]);
+    expect(reply.outcomes).toMatchObject([{ status: 'applied' }]);
+    const ran = await cli(['doctor', '--json', '--import', module]);
+    expect(findings(ran, 'unclaimed')).toMatchObject([
+      { status: 'serious', message: 'Nobody takes up orphans of job (for 10 min).' },
+    ]);
   });
 
   test('settings at risk are warnings, which is no reason to fail', async () => {

@@ -38,6 +38,21 @@ describe('tasks', () => {
     expect(ids.toSorted()).toEqual(['bad-1', 'bad-2', 'done', 'held-0', 'held-1', 'held-2']);
   });
 
+  test('--group: the tasks of one job', async () => {
+    const grouped = join(tempFolder(), 'grouped.db');
+    await withRecovery(grouped, async (recovery) => {
+      const options = {
+        name: 'page',
+        taskId: (id: string) => id,
+        group: (id: string) => id.slice(0, 1),
+      };
+      const page = recovery.withRecovery((_ctx, id: string) => id, options);
+      for (const id of ['a1', 'b1', 'a2']) await page(id);
+    });
+    const ran = await cli(['tasks', '--json', '--group', 'a', '--sqlite', grouped]);
+    expect(documents.tasks.parse(ran.json).tasks.map(({ taskId }) => taskId)).toEqual(['a1', 'a2']);
+  });
+
   test('what there is more is said beside the list', async () => {
     const { stdout, stderr } = await cli(['tasks', '--sqlite', file, '--limit', '1']);
     expect(stdout.split('\n')).toHaveLength(3);
@@ -54,6 +69,7 @@ describe('tasks', () => {
     [['--limit', '0'], /whole number from 1 to 1000/],
     [['--limit', '1e3'], /whole number/],
     [['--after', 'nonsense'], /no cursor/],
+    [['--group', 'a', '--name', 'job'], /group/],
   ])('%j is refused', async (args, message) => {
     const { code, stdout, stderr } = await cli(['tasks', '--sqlite', file, ...args]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
