@@ -19,7 +19,9 @@ function overview(measures) {
     ['w1', 'rate', 'no-op tasks/s'],
   ];
   const lines = columns.flatMap(([name]) => measures[name]?.table.lines ?? []);
-  const systems = [...new Set(lines.map(({ system }) => system))];
+  // Ours first, the floors last; the others as they come.
+  const place = (system) => (system.startsWith('rekindle') ? 0 : system.startsWith('floor') ? 2 : 1);
+  const systems = [...new Set(lines.map(({ system }) => system))].toSorted((a, b) => place(a) - place(b));
   const of = (system, [name, key]) =>
     measures[name]?.table.lines.find((line) => line.system === system)?.values[key];
   const middle = (summary) =>
