@@ -29,10 +29,7 @@ export const CONTENDERS = {
     system: 'BullMQ',
     file: 'bullmq',
     store: REDIS,
-    asked: [
-      '`queue.add` and a worker',
-      '`updateData` and `updateProgress`; its jobs are added before the clock starts',
-    ],
+    asked: ['`queue.add` and a worker', '`updateData` and `updateProgress`, in jobs of one `addBulk`'],
   },
   sqlite: {
     system: 'rekindle, SQLite',
@@ -56,10 +53,7 @@ export const CONTENDERS = {
     store: SQLITE,
     heavy: true,
     node: 24,
-    asked: [
-      '`flow.run` and a worker, on Node 24',
-      '`step.run`; its runs are created before the clock starts',
-    ],
+    asked: ['`flow.run` and a worker, on Node 24', '`step.run`, in such a run'],
   },
   postgresFloor: {
     system: FLOORS[POSTGRES],
@@ -79,7 +73,7 @@ export const CONTENDERS = {
     file: 'openworkflow',
     store: POSTGRES,
     heavy: true,
-    asked: ['`flow.run` and a worker', '`step.run`; its runs are created before the clock starts'],
+    asked: ['`flow.run` and a worker', '`step.run`, in such a run'],
   },
 };
 

@@ -26,17 +26,15 @@ export async function open({ port }) {
       });
     });
   const data = (checkpoints) => ({ checkpoints, step: 0 });
-  /** With checkpoints the jobs are there before; without, adding them is part of the work. */
   const tasks = async (count, width, checkpoints) => {
     const worker = newWorker(width, process);
     await worker.waitUntilReady();
-    if (checkpoints > 0) {
-      await queue.addBulk(Array.from({ length: count }, () => ({ name: 'bench', data: data(checkpoints) })));
-    }
     const start = performance.now();
     const all = completed(worker, count);
     void worker.run();
     if (checkpoints === 0) await inLanes(count, width, () => queue.add('bench', data(0)));
+    else
+      await queue.addBulk(Array.from({ length: count }, () => ({ name: 'bench', data: data(checkpoints) })));
     await all;
     const taken = performance.now() - start;
     await worker.close();
