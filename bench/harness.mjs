@@ -8,7 +8,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import Libsql from 'libsql';
 
-const HOST = '127.0.0.1';
+export const HOST = '127.0.0.1';
+/** The durability of all that runs on Redis here: at most the last second may be lost. */
+export const AOF = ['--appendonly', 'yes', '--appendfsync', 'everysec'];
 
 export function median(values) {
   const sorted = values.toSorted((a, b) => a - b);
@@ -23,21 +25,27 @@ export function summary(values) {
 
 /**
  * Runs all contenders once a round, each round in another order, so that a slow spell of the machine hits all
- * alike. The first round only warms up. Returns a summary a contender. No garbage collection is forced between turns:
- * a full one throws optimised code away with the shapes it was made for, which no server does to itself 30 times a run
- * (measured: it costs the floor a tenth and rekindle a fifth).
+ * alike. The first rounds only warm up. Returns what each of them gave, a list a contender. No garbage collection is
+ * forced between turns: a full one throws optimised code away with the shapes it was made for, which no server does to
+ * itself 30 times a run (measured: it costs the floor a tenth and rekindle a fifth).
  */
-export async function rounds(count, contenders) {
+export async function turns(count, contenders, warmUp = 1) {
   const names = Object.keys(contenders);
   const values = new Map(names.map((name) => [name, []]));
-  for (let round = 0; round <= count; round += 1) {
+  for (let round = 0; round < count + warmUp; round += 1) {
     const turn = round % names.length;
     for (const name of [...names.slice(turn), ...names.slice(0, turn)]) {
       const value = await contenders[name]();
-      if (round > 0) values.get(name).push(value);
+      if (round >= warmUp) values.get(name).push(value);
     }
   }
-  return Object.fromEntries([...values].map(([name, list]) => [name, summary(list)]));
+  return Object.fromEntries(values);
+}
+
+/** `turns` of contenders that give a number: a summary a contender. */
+export async function rounds(count, contenders) {
+  const values = await turns(count, contenders);
+  return Object.fromEntries(Object.entries(values).map(([name, list]) => [name, summary(list)]));
 }
 
 /** Runs `work` `times` times in each of `width` loops; returns how many were done a second. */
@@ -76,7 +84,15 @@ export function show({ median: middle, min, max }, digits = 0, unit = '') {
 
 export function tempFolder() {
   const path = mkdtempSync(join(tmpdir(), 'rekindle-bench-'));
-  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+  const clear = () => rmSync(path, { recursive: true, force: true, maxRetries: 3 });
+  process.once('exit', clear);
+  return {
+    path,
+    remove() {
+      process.off('exit', clear);
+      clear();
+    },
+  };
 }
 
 /** Opens a file with the driver that the library picks, too. */
@@ -85,7 +101,7 @@ export function openSqlite(path) {
   return new Database(path);
 }
 
-function freePort() {
+export function freePort() {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once('error', reject);
@@ -97,7 +113,7 @@ function freePort() {
 }
 
 /** Starts a redis-server whose data is in a temp folder. `stop` kills this very process. */
-export async function startRedis(extra = ['--appendonly', 'yes', '--appendfsync', 'everysec']) {
+export async function startRedis(extra = AOF) {
   const folder = tempFolder();
   const port = await freePort();
   const args = ['--port', String(port), '--bind', HOST, '--dir', folder.path, '--save', '', ...extra];
@@ -116,7 +132,7 @@ export async function startRedis(extra = ['--appendonly', 'yes', '--appendfsync'
   await Promise.race([
     connect().ping(),
     failed,
-    delay(15_000).then(() => Promise.reject(new Error('no Redis'))),
+    delay(15_000, undefined, { ref: false }).then(() => Promise.reject(new Error('no Redis'))),
   ]);
   return {
     host: HOST,

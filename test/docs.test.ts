@@ -150,6 +150,12 @@ describe('links', () => {
   });
 });
 
+describe('performance', () => {
+  test('the tables and the plot are what bench/results.json says', async () => {
+    await expect(execute(process.execPath, ['bench/report.mjs'])).resolves.toMatchObject({ stderr: '' });
+  });
+});
+
 describe('errors.md', () => {
   const union = /type RecoveryErrorCode =([^;]+);/.exec(text('src/errors.ts'))?.[1] ?? '';
   const codes = [...union.matchAll(/'([A-Z_]+)'/g)].map(([, code]) => code);
