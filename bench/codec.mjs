@@ -1,7 +1,7 @@
 /** What encryption costs: checkpoints a second on Redis with `aesGcmCodec`, against the same ones without it. */
 import { randomBytes } from 'node:crypto';
-import { aesGcmCodec, createRecovery } from 'rekindle';
-import { redisStorage } from 'rekindle/redis';
+import { aesGcmCodec, createRecovery } from '../dist/index.js';
+import { redisStorage } from '../dist/redis.js';
 import { rounds, show, startRedis, throughput } from './harness.mjs';
 import { runningTasks } from './redis-checkpoint.mjs';
 

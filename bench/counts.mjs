@@ -1,7 +1,7 @@
 /** What it costs to count an index, however many entries it has. */
 import { join } from 'node:path';
-import { redisStorage } from 'rekindle/redis';
-import { sqliteStorage } from 'rekindle/sqlite';
+import { redisStorage } from '../dist/redis.js';
+import { sqliteStorage } from '../dist/sqlite.js';
 import { median, openSqlite, row, show, startRedis, summary, tempFolder } from './harness.mjs';
 import { redisLoader, sqliteLoader } from './loaders.mjs';
 

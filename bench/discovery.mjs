@@ -1,8 +1,8 @@
 /** What it costs to find, claim and finish 100 orphans, however many other tasks there are. */
 import { join } from 'node:path';
-import { createRecovery } from 'rekindle';
-import { redisStorage } from 'rekindle/redis';
-import { sqliteStorage } from 'rekindle/sqlite';
+import { createRecovery } from '../dist/index.js';
+import { redisStorage } from '../dist/redis.js';
+import { sqliteStorage } from '../dist/sqlite.js';
 import { openSqlite, rounds, row, show, startRedis, tempFolder } from './harness.mjs';
 import { redisLoader, sqliteLoader } from './loaders.mjs';
 
@@ -25,7 +25,7 @@ function head(status, owner, leaseUntil, more = {}) {
   return { status, name: NAME, priority: '0', owner, ...rest };
 }
 
-function finished(prefix, count) {
+export function finished(prefix, count) {
   const endedAt = Date.now() - HOUR / 2;
   const more = { token: TOKEN, progress: '100', resultKind: 'none', endedAt: String(endedAt) };
   const fields = head('completed', 'somebody', endedAt, more);
@@ -40,7 +40,7 @@ function running(prefix, count, owner) {
 }
 
 /** One namespace with its Recovery. `crash` leaves 100 orphans behind: half of them by proof, half by lease. */
-class Case {
+export class Case {
   #round = 0;
 
   constructor(storage, namespace) {

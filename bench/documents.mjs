@@ -1,8 +1,8 @@
 /** What a run of document recovery costs, and the figures about failures, however many others are not due yet. */
 import { join } from 'node:path';
-import { createRecovery } from 'rekindle';
-import { redisStorage } from 'rekindle/redis';
-import { sqliteStorage } from 'rekindle/sqlite';
+import { createRecovery } from '../dist/index.js';
+import { redisStorage } from '../dist/redis.js';
+import { sqliteStorage } from '../dist/sqlite.js';
 import { openSqlite, rounds, row, show, startRedis, tempFolder } from './harness.mjs';
 import { redisLoader, sqliteLoader } from './loaders.mjs';
 

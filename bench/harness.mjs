@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import Libsql from 'libsql';
 
-const HOST = '127.0.0.1';
+export const HOST = '127.0.0.1';
 
 export function median(values) {
   const sorted = values.toSorted((a, b) => a - b);
@@ -23,11 +23,11 @@ export function summary(values) {
 
 /**
  * Runs all contenders once a round, each round in another order, so that a slow spell of the machine hits all
- * alike. The first round only warms up. Returns a summary a contender. No garbage collection is forced between turns:
- * a full one throws optimised code away with the shapes it was made for, which no server does to itself 30 times a run
- * (measured: it costs the floor a tenth and rekindle a fifth).
+ * alike. The first round only warms up. Returns what each of them gave, a list a contender. No garbage collection is
+ * forced between turns: a full one throws optimised code away with the shapes it was made for, which no server does to
+ * itself 30 times a run (measured: it costs the floor a tenth and rekindle a fifth).
  */
-export async function rounds(count, contenders) {
+export async function turns(count, contenders) {
   const names = Object.keys(contenders);
   const values = new Map(names.map((name) => [name, []]));
   for (let round = 0; round <= count; round += 1) {
@@ -37,7 +37,13 @@ export async function rounds(count, contenders) {
       if (round > 0) values.get(name).push(value);
     }
   }
-  return Object.fromEntries([...values].map(([name, list]) => [name, summary(list)]));
+  return Object.fromEntries(values);
+}
+
+/** `turns` of contenders that give a number: a summary a contender. */
+export async function rounds(count, contenders) {
+  const values = await turns(count, contenders);
+  return Object.fromEntries(Object.entries(values).map(([name, list]) => [name, summary(list)]));
 }
 
 /** Runs `work` `times` times in each of `width` loops; returns how many were done a second. */
@@ -85,7 +91,7 @@ export function openSqlite(path) {
   return new Database(path);
 }
 
-function freePort() {
+export function freePort() {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once('error', reject);
@@ -116,7 +122,7 @@ export async function startRedis(extra = ['--appendonly', 'yes', '--appendfsync'
   await Promise.race([
     connect().ping(),
     failed,
-    delay(15_000).then(() => Promise.reject(new Error('no Redis'))),
+    delay(15_000, undefined, { ref: false }).then(() => Promise.reject(new Error('no Redis'))),
   ]);
   return {
     host: HOST,

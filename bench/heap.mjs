@@ -2,8 +2,8 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { createRecovery } from 'rekindle';
-import { redisStorage } from 'rekindle/redis';
+import { createRecovery } from '../dist/index.js';
+import { redisStorage } from '../dist/redis.js';
 import { Redis } from 'ioredis';
 import { row, show, startRedis, summary } from './harness.mjs';
 

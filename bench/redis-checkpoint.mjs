@@ -1,6 +1,6 @@
 /** One durable checkpoint on Redis, against one bare EVALSHA that does the same. */
-import { createRecovery } from 'rekindle';
-import { redisStorage } from 'rekindle/redis';
+import { createRecovery } from '../dist/index.js';
+import { redisStorage } from '../dist/redis.js';
 import { countCommands, latency, rounds, row, show, startRedis, throughput } from './harness.mjs';
 
 const WIDTH = 32;

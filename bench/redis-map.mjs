@@ -1,6 +1,6 @@
 /** A map of no-op items on Redis, against one bare EVALSHA an item that writes the same, as many at once. */
-import { createRecovery } from 'rekindle';
-import { redisStorage } from 'rekindle/redis';
+import { createRecovery } from '../dist/index.js';
+import { redisStorage } from '../dist/redis.js';
 import { countCommands, rounds, row, show, startRedis, throughput } from './harness.mjs';
 
 const ITEMS = 10_000;

@@ -1,7 +1,7 @@
 /** Durable checkpoints on SQLite with synchronous=FULL, against one bare transaction a checkpoint. */
 import { join } from 'node:path';
-import { createRecovery } from 'rekindle';
-import { sqliteStorage } from 'rekindle/sqlite';
+import { createRecovery } from '../dist/index.js';
+import { sqliteStorage } from '../dist/sqlite.js';
 import { openSqlite, rounds, row, show, tempFolder, throughput } from './harness.mjs';
 import { runningTasks } from './redis-checkpoint.mjs';
 
