@@ -3,8 +3,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster, Redis } from 'ioredis';
-import { createRecovery } from 'rekindle';
-import { redisStorage } from 'rekindle/redis';
+import { createRecovery } from '../dist/index.js';
+import { redisStorage } from '../dist/redis.js';
 import { freePort, rounds, row, show, startRedis, tempFolder, throughput } from './harness.mjs';
 import { runningTasks } from './redis-checkpoint.mjs';
 
@@ -29,7 +29,7 @@ async function startNode() {
     await gone;
     folder.remove();
   };
-  return { port, client, stop };
+  return { port, bus, client, stop };
 }
 
 async function startCluster() {
@@ -41,7 +41,7 @@ async function startCluster() {
     nodes.push(node);
   }
   const [first, ...others] = nodes;
-  for (const { port } of others) await first.client.cluster('MEET', HOST, port);
+  for (const { port, bus } of others) await first.client.cluster('MEET', HOST, port, bus);
   const isWell = async ({ client }) => {
     const info = await client.cluster('INFO');
     return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${RANGES.length}`);

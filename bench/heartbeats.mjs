@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
-import { createRecovery } from 'rekindle';
-import { redisStorage } from 'rekindle/redis';
+import { createRecovery } from '../dist/index.js';
+import { redisStorage } from '../dist/redis.js';
 import { countCommands, row, show, startRedis, summary } from './harness.mjs';
 
 const TASKS = 10_000;

@@ -1,6 +1,6 @@
 /** What tasks and checkpoints take of a Redis server's memory, against what their authors gave. */
-import { createRecovery } from 'rekindle';
-import { redisStorage } from 'rekindle/redis';
+import { createRecovery } from '../dist/index.js';
+import { redisStorage } from '../dist/redis.js';
 import { startRedis } from './harness.mjs';
 import { runningTasks } from './redis-checkpoint.mjs';
 
@@ -43,7 +43,8 @@ async function taskCosts(client, recovery) {
 
 async function checkpointCosts(client, recovery) {
   const tasks = await runningTasks(recovery, TASKS, PAYLOAD);
-  const each = (step) => Promise.all(Array.from({ length: TASKS }, (_, lane) => tasks.checkpoint(lane, step)));
+  const each = (step) =>
+    Promise.all(Array.from({ length: TASKS }, (_, lane) => tasks.checkpoint(lane, step)));
   await each(0);
   const second = await grown(client, TASKS, () => each(1));
   for (let step = 2; step < 6; step += 1) await each(step);

@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
-import { createRecovery } from 'rekindle';
-import { redisStorage } from 'rekindle/redis';
-import { sqliteStorage } from 'rekindle/sqlite';
+import { createRecovery } from '../dist/index.js';
+import { redisStorage } from '../dist/redis.js';
+import { sqliteStorage } from '../dist/sqlite.js';
 import { openSqlite, row, startRedis, tempFolder } from './harness.mjs';
 import { redisLoader, sqliteLoader } from './loaders.mjs';
 
@@ -59,7 +59,14 @@ async function measure(kind, place) {
   const { completed, orphaned, processing } = await recovery.tasks.counts(NAME);
   await recovery.shutdown();
   client?.disconnect();
-  process.send({ firstMs, allMs, peakMiB: peak / 2 ** 20, completed, left: orphaned + processing, recovered: report.recovered });
+  process.send({
+    firstMs,
+    allMs,
+    peakMiB: peak / 2 ** 20,
+    completed,
+    left: orphaned + processing,
+    recovered: report.recovered,
+  });
 }
 
 async function run(kind, place, count) {
@@ -80,7 +87,9 @@ async function onRedis(count) {
   try {
     const client = redis.connect();
     const warm = recoveryOf(redisStorage(client));
-    await (await warm.recover()).finished;
+    await (
+      await warm.recover()
+    ).finished;
     await redisLoader(client)(PARTITION, orphans(count));
     await warm.shutdown();
     return await run('redis', String(redis.port), count);
@@ -94,7 +103,9 @@ async function onSqlite(count) {
   try {
     const path = join(folder.path, 'storm.db');
     const warm = recoveryOf(sqliteStorage(path));
-    await (await warm.recover()).finished;
+    await (
+      await warm.recover()
+    ).finished;
     const db = openSqlite(path);
     await sqliteLoader(db)(PARTITION, orphans(count));
     db.close();
@@ -109,7 +120,10 @@ export async function storm({ quick }) {
   const many = quick ? 20_000 : 100_000;
   const few = many / 10;
   const lines = [];
-  for (const [name, measureOn] of [['Redis', onRedis], ['SQLite', onSqlite]]) {
+  for (const [name, measureOn] of [
+    ['Redis', onRedis],
+    ['SQLite', onSqlite],
+  ]) {
     const small = await measureOn(few);
     const large = await measureOn(many);
     const text = ({ firstMs, allMs, peakMiB }, count) =>
