@@ -9,19 +9,23 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { cleanup } from './cleanup.mjs';
+import { cluster } from './cluster.mjs';
 import { codecCost } from './codec.mjs';
 import { counts } from './counts.mjs';
 import { discovery } from './discovery.mjs';
 import { documents } from './documents.mjs';
 import { heapPerTask } from './heap.mjs';
+import { heartbeats } from './heartbeats.mjs';
 import { importTime } from './import.mjs';
 import { machine, software } from './machine.mjs';
+import { memory } from './memory.mjs';
 import { operations } from './operations.mjs';
 import { recovery } from './recovery.mjs';
 import { redisCheckpoint } from './redis-checkpoint.mjs';
 import { redisMap } from './redis-map.mjs';
 import { writeReport } from './report.mjs';
 import { sqliteCheckpoint } from './sqlite-checkpoint.mjs';
+import { storm } from './storm.mjs';
 import { figures, questions } from './table.mjs';
 import { checkpoints, noops, scans } from './workloads.mjs';
 import { zombie } from './zombie.mjs';
@@ -43,6 +47,10 @@ const MEASURES = {
   documents,
   operations,
   cleanup,
+  heartbeats,
+  storm,
+  cluster,
+  memory,
 };
 const RESULTS = new URL('results.json', import.meta.url);
 
