@@ -31,6 +31,9 @@ export interface PassFilter {
 /** How many tasks without a handler a report names, a task name. */
 const UNHANDLED_LISTED = 100;
 
+/** Workers look for what is over within this time of one another, in ms. */
+const SPREAD_MS = 100;
+
 export class Discovery {
   readonly #engine: Engine;
   readonly #finder: OrphanFinder;
@@ -60,6 +63,19 @@ export class Discovery {
     for await (const each of this.unhandled(filter)) unhandled.set(each.taskId, each);
     for (const each of unhandled.values()) report.add({ ...each, decision: 'skip', outcome: 'skipped' });
     await this.#forget(dead);
+    if (judgeLeases) await this.#lookAgain(names);
+  }
+
+  /**
+   * Whoever dies without a proof is found when its lease is over, and a job that was lost when its hand-over is, not an
+   * interval later. Leases that are alive are renewed long before, so this comes to about one look in two thirds of a lease.
+   */
+  async #lookAgain(names: ReadonlySet<string>): Promise<void> {
+    const { settings, random } = this.#engine;
+    const endInMs = await this.#finder.nextEnd(names);
+    // Not all workers at the same moment.
+    const spreadMs = random.fraction() * SPREAD_MS;
+    if (endInMs < Infinity) this.#engine.wakeIn(Math.max(endInMs, settings.leaseMs / 6) + spreadMs);
   }
 
   /** The names this process looks at. */

@@ -64,7 +64,10 @@ export interface RecoveryOptions {
    * gets a quarter of it: with less than about a second, a busy machine misses that now and then.
    */
   readonly leaseMs?: number | undefined;
-  /** How often orphans are looked for after start, in ms, give or take a tenth. Default 30,000. */
+  /**
+   * How often orphans are looked for after start, in ms, give or take a tenth, beside the looks at the end of a lease or
+   * hand-over. Default 30,000.
+   */
   readonly sweepIntervalMs?: number | undefined;
   /** A running task without progress for this long counts as stuck, in ms. It is reported, not taken. Default 30 min. */
   readonly stuckAfterMs?: number | undefined;

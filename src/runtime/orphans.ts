@@ -189,6 +189,23 @@ export class OrphanFinder {
     }
   }
 
+  /** In how many ms the first lease or hand-over is over, if nothing happens before; Infinity without one. */
+  async nextEnd(names: ReadonlySet<string>): Promise<number> {
+    const { store, handlers } = this.#engine;
+    const queues = [...names].flatMap((name) => {
+      const handedOver = handlers.get(name)?.dispatch ? [indexes.inState('pending', name)] : [];
+      return [indexes.inState('processing', name), ...handedOver];
+    });
+    const first = { from: { fromNow: 1 }, limit: 1 } as const;
+    const looks = store.partitions.flatMap((partition) =>
+      queues.map(async (index) => {
+        const { entries, nowMs } = await store.range(partition, index, first);
+        return (entries[0]?.score ?? Infinity) - nowMs;
+      }),
+    );
+    return Math.min(...(await Promise.all(looks)), Infinity);
+  }
+
   /** How the owner of a single task is known to be gone; null while it may be alive. */
   async freed(head: Head, nowMs: number): Promise<Freed | null> {
     const { store, worker } = this.#engine;

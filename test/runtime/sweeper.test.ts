@@ -58,6 +58,20 @@ describe.each([1, 3])('the sweeper, on %i partitions', (partitions) => {
     expect(watcher.heard.filter(({ event }) => event === 'recovery_completed')).toHaveLength(2);
   });
 
+  it('finds what dies as soon as its lease is over, however long the interval', async () => {
+    const victim = world.proc();
+    await startIn(victim, 'a');
+    await watching({ sweepIntervalMs: 100 * LEASE_MS });
+    await world.clock.advance(7.5 * LEASE_MS);
+    expect(await statusOf('a')).toBe('processing');
+    const { leaseUntilMs = 0 } = (await world.proc().recovery.tasks.get('a')) ?? {};
+    victim.crash();
+    await world.clock.advance((leaseUntilMs ?? 0) - world.clock.wallMs() - 1);
+    expect(await statusOf('a')).toBe('processing');
+    await world.clock.advance(200);
+    expect(await statusOf('a')).toBe('completed');
+  });
+
   it.each([
     ['', false],
     [', and a wake-up does not put that off', true],

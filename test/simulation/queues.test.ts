@@ -41,7 +41,7 @@ test.each([
   ['says anything about what it has', { lies: 0.5, loses: 0.5 }, / queue recovery /],
 ] as const)('a queue that %s keeps no task from its end', async (_, troubles, sign) => {
   const seen: string[] = [];
-  for (let seed = 1; seed <= 3; seed += 1) {
+  for (let seed = 1; seed <= 8; seed += 1) {
     const { violations, log } = await simulate({ ...BASE, seed, queue: { ...GOOD, ...troubles } });
     expect({ seed, violations }).toEqual({ seed, violations: [] });
     seen.push(...log);
