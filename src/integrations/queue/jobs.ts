@@ -59,7 +59,10 @@ export function checkedTaskId<J>(
   queueName: string,
   jobId: string,
 ): string {
-  return checkId('The task id of the job', idOf === undefined ? taskIdOf(queueName, jobId) : idOf(job));
+  const taskId: unknown = idOf === undefined ? taskIdOf(queueName, jobId) : idOf(job);
+  // An async one by mistake, which is refused: what it rejects with must not end the process.
+  if (typeof taskId !== 'string') Promise.resolve(taskId).catch(() => {});
+  return checkId('The task id of the job', taskId);
 }
 
 export function noEnvelope(jobName: string, dispatcher: string, other: string): RecoveryError {
