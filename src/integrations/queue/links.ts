@@ -110,7 +110,16 @@ export class Links<J> {
 
   drop(link: Link<J>): void {
     link.holders -= 1;
-    if (link.holders === 0) this.#links.delete(link.taskId);
+    if (link.holders === 0) this.#forget(link);
+  }
+
+  /** The run that the job was cancelled in has ended: the next one is not to hear of that. */
+  settle(link: Link<J>): void {
+    if (link.signal.aborted) this.#forget(link);
+  }
+
+  #forget(link: Link<J>): void {
+    if (this.#links.get(link.taskId) === link) this.#links.delete(link.taskId);
   }
 }
 
