@@ -45,6 +45,7 @@ import { handleSignals } from './signals.js';
 import { SuspectLane } from './suspects.js';
 import { Survivors } from './survivors.js';
 import { TaskAdmin } from './task-admin.js';
+import { UnderWay } from './under-way.js';
 import { wrap } from './with-recovery.js';
 import type { AnyTaskOptions, TaskFunction, WithRecovery, WrappedTask } from './with-recovery.js';
 import { Worker } from './worker.js';
@@ -76,6 +77,7 @@ class Parts implements Engine {
   readonly leases: LeaseKeeper;
   readonly flights: Flights = new Flights();
   readonly fences: FenceMemory = new FenceMemory();
+  readonly handOvers: UnderWay = new UnderWay();
   readonly handlers: Engine['handlers'] = new Map();
   readonly attempts: Engine['attempts'] = new Set();
   readonly cleanups: Cleanups;
@@ -168,7 +170,8 @@ class Parts implements Engine {
     // A task that doesn't end in time keeps its lease: given back, it could run twice at once.
     const landed = await this.#inTime(left(), this.flights.landed());
     cancel();
-    await this.#inTime(left(), Promise.all([background, this.cleanups.ended(), this.survivors.tell()]));
+    const hooks = [this.cleanups.ended(), this.handOvers.ended()];
+    await this.#inTime(left(), Promise.all([background, ...hooks, this.survivors.tell()]));
     await this.#inTime(left(), this.worker.close(landed && !this.worker.mayHoldLost));
     await this.#inTime(left(), this.queue.drained());
     const late = shutDownError();

@@ -30,6 +30,7 @@ import type { Settings } from './options.js';
 import type { Survivors } from './survivors.js';
 import type { SuspectLane } from './suspects.js';
 import type { CleanupReason, Migrated } from './task-options.js';
+import type { UnderWay } from './under-way.js';
 import type { Worker } from './worker.js';
 
 type Discovered = ReadonlyMap<string, unknown> | null;
@@ -87,6 +88,8 @@ export interface Engine {
   readonly fences: FenceMemory;
   readonly handlers: Map<string, Handler>;
   readonly cleanups: Cleanups;
+  /** What is on its way into a queue of the user's own. */
+  readonly handOvers: UnderWay;
   /** Tasks of which something was stored that this process has no key for: left to others. */
   readonly undecodable: Set<string>;
   readonly survivors: Survivors;

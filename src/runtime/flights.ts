@@ -1,4 +1,5 @@
 /** The tasks that this process is running, starting or claiming. "Own" means: in here. */
+import { isRecoveryError } from '../errors.js';
 import { deferred } from './deferred.js';
 import type { Deferred } from './deferred.js';
 
@@ -24,6 +25,15 @@ export interface OwnFlight {
   lost(): void;
   /** The start failed; whoever waits hears the same. */
   failed(error: unknown): void;
+}
+
+/** Whether a start or a claim won. A job that finds no task under the id keeps no call from making one: that looks again. */
+export function isReady({ ready }: Flight, creates: boolean): Promise<boolean> {
+  if (!creates) return ready;
+  return ready.catch((error: unknown) => {
+    if (isRecoveryError(error, 'TASK_NOT_FOUND')) return false;
+    throw error;
+  });
 }
 
 function ignore(): void {}

@@ -14,6 +14,7 @@ import { changing } from './commits.js';
 import type { Engine, Handler } from './engine.js';
 import { assertOpen, notAfter } from './engine.js';
 import { firstAttempt } from './first-attempt.js';
+import { isReady } from './flights.js';
 import { keptResult } from './kept-result.js';
 import type { OrphanFinder } from './orphans.js';
 import { purge } from './purging.js';
@@ -73,7 +74,7 @@ export class Starter {
       if (flight !== undefined) {
         if (handler.ifRunning === 'reject') throw runningError(taskId, this.#engine.worker.incarnation);
         assertSameName(taskId, flight.name, handler.name);
-        if (!(await flight.ready)) continue;
+        if (!(await isReady(flight, creates))) continue;
         if (flight.inputText !== null && inputText !== null)
           assertSameInput(taskId, flight.inputText, inputText);
         return { result: flight.result };

@@ -32,7 +32,11 @@ export function queueOf({ name, dispatch }: Handler): Dispatcher {
 }
 
 /** Makes a task that waits for somebody to begin it. False: there is one of that id already. */
-export async function submit(engine: Engine, dispatcher: Dispatcher, task: NewTask): Promise<boolean> {
+export function submit(engine: Engine, dispatcher: Dispatcher, task: NewTask): Promise<boolean> {
+  return engine.handOvers.add(make(engine, dispatcher, task));
+}
+
+async function make(engine: Engine, dispatcher: Dispatcher, task: NewTask): Promise<boolean> {
   const { store, settings, fences } = engine;
   const { taskId, name } = task;
   const partition = store.partitionOf(taskId);
@@ -55,7 +59,7 @@ export async function sendAgain(engine: Engine, dispatcher: Dispatcher, head: He
     fence: head.handOverFence ?? fence,
     kind: 'new',
   };
-  await hand(engine, dispatcher, envelope, null);
+  await engine.handOvers.add(hand(engine, dispatcher, envelope, null));
 }
 
 /** What became of an orphan that is to go through the queue. */
@@ -93,7 +97,11 @@ export async function handOver(
   if (!(await applied(engine, partition, batch))) return null;
   fences.remember(taskId, fence);
   const envelope: TaskEnvelope = { rekindle: 1, taskId, name, fence, kind: 'recovery' };
-  return { kind: 'dispatched', plan, hand: () => hand(engine, dispatcher, envelope, plan) };
+  return {
+    kind: 'dispatched',
+    plan,
+    hand: () => engine.handOvers.add(hand(engine, dispatcher, envelope, plan)),
+  };
 }
 
 /** Owners of which it is certain that they are gone: a job that the queue calls active is theirs, or nobody's. */

@@ -38,6 +38,13 @@ describe('a job of', () => {
     expect(at.ran).toEqual([]);
   });
 
+  it('a task that there is none of does not keep a call from making it', async () => {
+    const at = lab(world);
+    // The call has to find out its id first.
+    const [made, job] = await Promise.all([at.task('t'), rejectionOf(at.recovery.runTask(envelope()))]);
+    expect([made, job]).toEqual(['t!', expect.objectContaining({ code: 'TASK_NOT_FOUND' })]);
+  });
+
   it('a function that is not here is refused, and says that another try may help', async () => {
     expect(await refusal(lab(world), envelope({ name: 'other' }))).toMatchObject({
       code: 'NO_HANDLER',

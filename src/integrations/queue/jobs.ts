@@ -59,7 +59,10 @@ export function checkedTaskId<J>(
   queueName: string,
   jobId: string,
 ): string {
-  return checkId('The task id of the job', idOf === undefined ? taskIdOf(queueName, jobId) : idOf(job));
+  const taskId: unknown = idOf === undefined ? taskIdOf(queueName, jobId) : idOf(job);
+  // An async one by mistake, which is refused: what it rejects with must not end the process.
+  if (typeof taskId !== 'string') Promise.resolve(taskId).catch(() => {});
+  return checkId('The task id of the job', taskId);
 }
 
 export function noEnvelope(jobName: string, dispatcher: string, other: string): RecoveryError {
@@ -108,18 +111,23 @@ export function jobRunner<J, T, R, D>(
     taskId: () => incoming.getStore() ?? '',
   });
   return async ({ job, taskId, data, signal }, thrown) => {
-    const link = links.hold(taskId);
-    const leave = link.join(job, signal);
-    try {
-      if (envelopedTask(data) !== null) return (await recovery.runTask(data)) as R;
-      return await incoming.run(taskId, () => task(data as T));
-    } catch (error) {
-      // What its function makes of the cancellation decides, as in any processor.
-      throw link.signal.aborted || thrown === undefined ? error : await thrown(error);
-    } finally {
-      await link.told();
-      leave();
-      links.drop(link);
+    for (;;) {
+      const link = links.hold(taskId);
+      const leave = link.join(job, signal);
+      try {
+        if (envelopedTask(data) !== null) return (await recovery.runTask(data)) as R;
+        return await incoming.run(taskId, () => task(data as T));
+      } catch (error) {
+        // The cancellation was another job's: this one has come to go on, and does.
+        if (link.signal.aborted && signal?.aborted !== true) continue;
+        // What its function makes of the cancellation decides, as in any processor.
+        throw link.signal.aborted || thrown === undefined ? error : await thrown(error);
+      } finally {
+        links.settle(link);
+        await link.told();
+        leave();
+        links.drop(link);
+      }
     }
   };
 }

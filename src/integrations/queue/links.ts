@@ -1,6 +1,7 @@
 /** What the run of a task and the job that it came with have in common, while either is there. */
 import { RecoveryError } from '../../errors.js';
 import type { RecoveryContext } from '../../runtime/context.js';
+import { handled } from '../../runtime/handled.js';
 
 /** A queue as its jobs are told of something. */
 export interface QueueTraits<J> {
@@ -109,7 +110,16 @@ export class Links<J> {
 
   drop(link: Link<J>): void {
     link.holders -= 1;
-    if (link.holders === 0) this.#links.delete(link.taskId);
+    if (link.holders === 0) this.#forget(link);
+  }
+
+  /** The run that the job was cancelled in has ended: the next one is not to hear of that. */
+  settle(link: Link<J>): void {
+    if (link.signal.aborted) this.#forget(link);
+  }
+
+  #forget(link: Link<J>): void {
+    if (this.#links.get(link.taskId) === link) this.#links.delete(link.taskId);
   }
 }
 
@@ -119,18 +129,21 @@ const CALLS: ReadonlySet<unknown> = new Set(['step', 'map', 'createCheckpoint', 
 /** The context, with a signal that the job's cancellation aborts too, and with progress that the job is told of. */
 export function linked<J, D>(ctx: RecoveryContext<D>, link: Link<J>): RecoveryContext<D> {
   const signal = AbortSignal.any([ctx.signal, link.signal]);
-  const updateProgress: RecoveryContext<D>['updateProgress'] = async (percent, ...rest) => {
-    await ctx.updateProgress(percent, ...rest);
-    link.progress(percent);
-  };
-  const createCheckpoint: RecoveryContext<D>['createCheckpoint'] = async (checkpoint) => {
-    await ctx.createCheckpoint(checkpoint);
-    link.progress(checkpoint.progressPercent);
-  };
+  const updateProgress: RecoveryContext<D>['updateProgress'] = (percent, ...rest) =>
+    handled(async () => {
+      await ctx.updateProgress(percent, ...rest);
+      link.progress(percent);
+    });
+  const createCheckpoint: RecoveryContext<D>['createCheckpoint'] = (checkpoint) =>
+    handled(async () => {
+      await ctx.createCheckpoint(checkpoint);
+      link.progress(checkpoint.progressPercent);
+    });
+  const refuse = (): Promise<never> => handled(() => Promise.reject(link.signal.reason));
   const own = new Map<unknown, unknown>(Object.entries({ signal, updateProgress, createCheckpoint }));
   return new Proxy(ctx, {
     get: (target, key) => {
-      if (CALLS.has(key) && link.signal.aborted) return () => Promise.reject(link.signal.reason);
+      if (CALLS.has(key) && link.signal.aborted) return refuse;
       // Its members are bound, or getters that need the context itself.
       return own.get(key) ?? Reflect.get(target, key);
     },
