@@ -161,7 +161,7 @@ export function pause(engine: Engine, taskId: string, delayMs: number): Promise<
 export function shutDownError(): RecoveryError {
   return new RecoveryError(
     'SHUT_DOWN',
-    'This Recovery is shut down; the task goes on elsewhere, or at the next start.',
+    'This Recovery is shut down. A task that ran here goes on elsewhere, or at the next start; nothing new was begun or stored.',
     {
       retryable: true,
     },

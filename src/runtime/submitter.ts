@@ -170,9 +170,19 @@ async function cancelledBefore(engine: Engine, head: Head): Promise<boolean> {
   return true;
 }
 
-/** Whether it was submitted and has been on its way ever since: what was taken back once is recovered instead. */
-export function isSubmitted({ task }: Head): boolean {
-  return task.status === 'pending' && task.attempt === 0 && task.orphanCause === null;
+/**
+ * Whether it was submitted and has been on its way ever since, however long that took: a queue with much to do is no crash.
+ * What was handed over once more is recovered instead.
+ */
+export function isSubmitted({ task, handOverFence, pieces }: Head): boolean {
+  const { status, attempt, orphanCause } = task;
+  const onItsWay = orphanCause === null || orphanCause === 'not_started';
+  return (
+    (status === 'pending' || status === 'orphaned') &&
+    attempt === 0 &&
+    onItsWay &&
+    handOverFence === pieces.origin
+  );
 }
 
 /** Begins a task that was submitted and never run. Null: look again. */

@@ -57,7 +57,8 @@ export interface WrappedTask<A extends unknown[], R> {
    * found and recovered. Resolves once it is durable and the queue was asked. A task of that id that nobody has begun is
    * given to the queue once more, under the same `fence`; any other is left alone, whatever its state: one that has failed
    * is tried again by a call, or with `tasks.requeue`.
-   * @throws `INVALID_OPTION` without a queue; `INVALID_ID`, `NOT_JSON`, `PAYLOAD_TOO_LARGE`, `INPUT_MISMATCH`, `STORAGE_UNAVAILABLE`
+   * @throws `INVALID_OPTION` without a queue; `INVALID_ID`, `NOT_JSON`, `PAYLOAD_TOO_LARGE`, `INPUT_MISMATCH`,
+   *   `SHUT_DOWN`, `STORAGE_UNAVAILABLE`
    */
   readonly submit: (...args: A) => Promise<{ readonly taskId: string }>;
   /** The same definition on another Recovery, for tests. */

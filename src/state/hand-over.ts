@@ -105,6 +105,8 @@ export function beginBatch(head: Head, holder: Holder, version: string): Told {
   return {
     guard: { key, expect: head.token, next: makeToken(holder.fence, holder.nonce, 0) },
     notAfter: holder.notAfter,
+    // It was late, and nothing else.
+    ...(head.task.orphanCause === null ? {} : { unset: [{ key, fields: ['cause'] }] }),
     set: [
       {
         key,

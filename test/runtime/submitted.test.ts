@@ -126,6 +126,23 @@ describe('a task that was submitted', () => {
     expect(report.tasks[0]?.reason).toContain('NO_HANDLER');
   });
 
+  it('is begun, not recovered, by a job that comes late', async () => {
+    const queue = jobs({ isActive: () => 'waiting' });
+    const at = lab(world, { dispatch: queue });
+    await at.task.submit('t');
+    await world.clock.advance(HAND_OVER_MS + 1);
+    expect(await swept(world, at)).toMatchObject({ deferred: 1, recovered: 0 });
+    expect(await at.recovery.tasks.get('t')).toMatchObject({ status: 'orphaned', orphanCause: 'not_started' });
+    const worker = lab(world);
+    expect(await run(worker, firstOf(queue))).toBe('t!');
+    expect(queue.jobs).toHaveLength(1);
+    expect(await at.recovery.tasks.get('t')).toMatchObject({ attempt: 1, orphanCause: null, crashes: [] });
+    const { events } = await at.recovery.tasks.history('t');
+    expect(events.map(({ event }) => event)).toEqual(['task_submitted', 'task_started', 'task_completed']);
+    expect(await at.recovery.metrics()).toMatchObject({ total_recovery_attempts_24h: 0 });
+    expect(await at.recovery.tasks.counts()).toMatchObject({ orphaned: 0, completed: 1 });
+  });
+
   it('and was to be cancelled by somebody who died over it is not begun', async () => {
     const queue = jobs();
     const at = lab(world, { dispatch: queue });
