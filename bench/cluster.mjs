@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster, Redis } from 'ioredis';
 import { createRecovery } from '../dist/index.js';
 import { redisStorage } from '../dist/redis.js';
-import { freePort, rounds, row, show, startRedis, tempFolder, throughput } from './harness.mjs';
+import { freePort, rounds, show, startRedis, tempFolder, throughput } from './harness.mjs';
 import { runningTasks } from './redis-checkpoint.mjs';
 
 const WIDTH = 128;

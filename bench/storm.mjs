@@ -120,10 +120,7 @@ export async function storm({ quick }) {
   const many = quick ? 20_000 : 100_000;
   const few = many / 10;
   const lines = [];
-  for (const [name, measureOn] of [
-    ['Redis', onRedis],
-    ['SQLite', onSqlite],
-  ]) {
+  for (const [name, measureOn] of Object.entries({ Redis: onRedis, SQLite: onSqlite })) {
     const small = await measureOn(few);
     const large = await measureOn(many);
     const text = ({ firstMs, allMs, peakMiB }, count) =>

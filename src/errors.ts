@@ -24,6 +24,7 @@ export type RecoveryErrorCode =
   | 'NO_HANDLER'
   | 'NOT_JSON'
   | 'PAYLOAD_TOO_LARGE'
+  | 'QUEUE_UNAVAILABLE'
   | 'RECOVERY_TIMEOUT'
   | 'RESULT_NOT_STORABLE'
   | 'SHUT_DOWN'

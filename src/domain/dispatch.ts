@@ -1,4 +1,5 @@
 /** A queue of the user's own through which tasks are started and recovered. */
+import { hasMethods, isObject } from './check-options.js';
 import type { Plan } from './task.js';
 
 /** What is handed to the queue: plain JSON, all that `recovery.runTask` needs at the other end. */
@@ -44,7 +45,19 @@ export interface Dispatcher {
    * hand-over; `active` holds only one back whose owner may still live, for the time of a lease. `gone`, an error, or no
    * answer within 5 s hold nothing back. Without it a queue that nobody drains gets another job each `handOverMs`.
    */
-  isActive?(task: DispatchedTask): QueueState | Promise<QueueState>;
+  readonly isActive?: ((task: DispatchedTask) => QueueState | Promise<QueueState>) | undefined;
   /** For health reports, as the check `queue`. When it throws, or takes longer than 5 s, that is down. */
-  describe?(): QueueCounts | Promise<QueueCounts>;
+  readonly describe?: (() => QueueCounts | Promise<QueueCounts>) | undefined;
+}
+
+const hasDispatch = hasMethods('dispatch');
+
+/** What is wrong with a dispatcher; null when nothing is. */
+export function isDispatcher(value: unknown): string | null {
+  const problem = hasDispatch(value);
+  if (problem !== null || !isObject(value)) return problem;
+  const odd = ['isActive', 'describe'].find(
+    (name) => value[name] !== undefined && typeof value[name] !== 'function',
+  );
+  return odd === undefined ? null : `has a \`${odd}\` that is no function`;
 }

@@ -14,6 +14,7 @@ import type { Check } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
 import type { PayloadCodec } from '../domain/codec.js';
 import type { RecoveryHooks } from '../domain/hooks.js';
+import { isDispatcher } from '../domain/dispatch.js';
 import type { Dispatcher } from '../domain/dispatch.js';
 import { documentSettingsOf } from '../domain/document-recovery.js';
 import type { DocumentRecoveryConfig, DocumentSettings } from '../domain/document-recovery.js';
@@ -232,7 +233,7 @@ const RECOVERY_CHECKS = {
   retention: isRetention,
   monitorIntervalMs: number(10, WEEK_MS),
   logger: hasMethods('info', 'warn', 'error'),
-  dispatch: hasMethods('dispatch'),
+  dispatch: isDispatcher,
   handOverMs: number(100, WEEK_MS),
   hooks: (value: unknown) =>
     isObject(value) || Array.isArray(value) ? null : 'must be hooks, or a list of them',

@@ -8,9 +8,9 @@ import type { Engine } from './engine.js';
 /** How long it may take to answer, in ms. */
 const ASK_MS = 5_000;
 
-/** @throws `CHECK_FAILED`, and what it throws */
+/** @throws `QUEUE_UNAVAILABLE`, and what it throws */
 export async function countsOf({ clock }: Engine, queue: Dispatcher): Promise<QueueCounts> {
-  const late = (): Error => new RecoveryError('CHECK_FAILED', `no answer within ${ASK_MS} ms`);
+  const late = (): Error => new RecoveryError('QUEUE_UNAVAILABLE', `no answer within ${ASK_MS} ms`);
   const asked = Promise.resolve().then(() => queue.describe?.());
   const counts: unknown = await within(clock, ASK_MS, asked, late);
   return {
@@ -23,5 +23,5 @@ export async function countsOf({ clock }: Engine, queue: Dispatcher): Promise<Qu
 function count(counts: unknown, state: keyof QueueCounts): number {
   const value = isObject(counts) ? counts[state] : null;
   if (typeof value === 'number' && value >= 0 && Number.isFinite(value)) return value;
-  throw new RecoveryError('CHECK_FAILED', `the queue's \`describe\` gave no number of ${state} jobs`);
+  throw new RecoveryError('QUEUE_UNAVAILABLE', `the queue's \`describe\` gave no number of ${state} jobs`);
 }

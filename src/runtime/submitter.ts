@@ -124,7 +124,7 @@ export async function heldBack(
   const { handOverMs, leaseMs } = engine.settings;
   if (dispatcher.isActive === undefined) return null;
   try {
-    const late = (): Error => new RecoveryError('CHECK_FAILED', `no answer within ${ASK_MS} ms`);
+    const late = (): Error => new RecoveryError('QUEUE_UNAVAILABLE', `no answer within ${ASK_MS} ms`);
     const asked = Promise.resolve(dispatcher.isActive({ taskId, name, fence: head.handOverFence }));
     const state = await within(engine.clock, ASK_MS, asked, late);
     if (state === 'waiting')
@@ -151,7 +151,7 @@ async function hand(
 ): Promise<void> {
   const { taskId, name } = envelope;
   try {
-    const late = (): Error => new RecoveryError('CHECK_FAILED', 'the queue did not take it in time');
+    const late = (): Error => new RecoveryError('QUEUE_UNAVAILABLE', 'the queue did not take it in time');
     const given = Promise.resolve(dispatcher.dispatch(envelope, plan));
     await within(engine.clock, admissionMs(engine), given, late);
   } catch (error) {

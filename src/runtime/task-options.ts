@@ -1,5 +1,6 @@
 /** The options of a task, their checks and their defaults. */
-import { checkOptions, hasMethods, isFunction, isObject, number, oneOf } from '../domain/check-options.js';
+import { checkOptions, isFunction, isObject, number, oneOf } from '../domain/check-options.js';
+import { isDispatcher } from '../domain/dispatch.js';
 import type { Dispatcher } from '../domain/dispatch.js';
 import { isSchema } from '../domain/schema.js';
 import { isPeriod } from '../domain/retention.js';
@@ -156,7 +157,7 @@ const TASK_CHECKS = {
   maxSilenceMs: number(1, 520 * WEEK_MS),
   strategies: areStrategies,
   retentionMs: isPeriod,
-  dispatch: (value: unknown) => (value === null ? null : hasMethods('dispatch')(value)),
+  dispatch: (value: unknown) => (value === null ? null : isDispatcher(value)),
   group: isFunction,
 };
 

@@ -15,14 +15,14 @@ import { historyOf } from './task-history.js';
 
 /** What to list. */
 export interface ListOptions {
-  readonly name?: string;
-  readonly status?: TaskStatus;
+  readonly name?: string | undefined;
+  readonly status?: TaskStatus | undefined;
   /** Only tasks of this `group`, in a partition the earliest made first; not together with `name` and `status`. */
-  readonly group?: string;
+  readonly group?: string | undefined;
   /** `next` of the page before. */
-  readonly after?: string;
+  readonly after?: string | undefined;
   /** Tasks a page, 1 to 1,000. Default 100. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
 }
 
 /** A page of tasks; `next` is null on the last one. */

@@ -26,6 +26,14 @@ describe('submit', () => {
     ).toMatchObject({ code: 'INVALID_OPTION' });
   });
 
+  it.each(['isActive', 'describe'])('a queue whose %s is no function is refused', (member) => {
+    const dispatch = { dispatch: () => {}, [member]: 1 };
+    // @ts-expect-error: no function
+    expect(() => lab(world, { dispatch })).toThrow(member);
+    // @ts-expect-error: no function
+    expect(() => lab(world, { task: { dispatch } })).toThrow(member);
+  });
+
   it('makes the task durable before the queue hears of it', async () => {
     const seen: unknown[] = [];
     const at: Lab = lab(world, {

@@ -49,7 +49,7 @@ describe('a task that was submitted', () => {
       'Error',
     ],
     ['rejects', () => Promise.reject(new Error('down')), 'Error'],
-    ['hangs', () => deferred<void>().promise, 'CHECK_FAILED'],
+    ['hangs', () => deferred<void>().promise, 'QUEUE_UNAVAILABLE'],
   ] as const)('to a queue that %s stays, and an alert says so', async (_, dispatch, code) => {
     const at = lab(world, { dispatch: { dispatch } });
     expect(await world.until(at.task.submit('t'))).toEqual({ taskId: 't' });

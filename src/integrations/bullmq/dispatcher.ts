@@ -1,7 +1,7 @@
 /** A queue of BullMQ as the way that tasks take. */
 import type { JobsOptions, JobType } from 'bullmq';
 import { checkOptions, hasMethods, isObject, isText } from '../../domain/check-options.js';
-import type { Dispatcher, QueueState, TaskEnvelope } from '../../domain/dispatch.js';
+import type { Dispatcher, QueueState } from '../../domain/dispatch.js';
 import { RecoveryError } from '../../errors.js';
 import { jobOfTask } from '../queue/ids.js';
 import { dispatchedJobId } from './ids.js';
@@ -9,7 +9,8 @@ import { dispatchedJobId } from './ids.js';
 /** What is needed of a `Queue`. */
 export interface DispatchQueue {
   readonly name: string;
-  add(name: string, data: TaskEnvelope, options?: JobsOptions): Promise<unknown>;
+  /** What is added is a `TaskEnvelope`, whatever the queue's own jobs are. */
+  add(name: string, data: object, options?: JobsOptions): Promise<unknown>;
   getJobState(jobId: string): Promise<string>;
   remove(jobId: string): Promise<unknown>;
   getJobCounts(...types: JobType[]): Promise<Readonly<Record<string, number>>>;

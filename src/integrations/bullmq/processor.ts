@@ -13,6 +13,7 @@ import {
   isRecheck,
   jobRunner,
   noEnvelope,
+  runDispatched,
   RECHECK_MS,
 } from '../queue/jobs.js';
 import type { OwnOptions } from '../queue/jobs.js';
@@ -95,10 +96,10 @@ export function recoverableProcessor<T, R, D = unknown>(
  * @throws `INVALID_OPTION`
  * @example new Worker('recovery', dispatchedProcessor(recovery), { connection });
  */
-export function dispatchedProcessor(
+export function dispatchedProcessor<R = unknown>(
   recovery: ProcessorRecovery,
   options: DispatchedProcessorOptions = {},
-): JobProcessor<unknown, unknown> {
+): JobProcessor<unknown, R> {
   assertRecovery('dispatchedProcessor', recovery);
   checkOptions('dispatchedProcessor', options, { recheckMs: isRecheck }, []);
   const { recheckMs } = options;
@@ -107,7 +108,7 @@ export function dispatchedProcessor(
     if (taskId === null)
       throw unrecoverable(noEnvelope(job.name, 'bullmqDispatcher', 'recoverableProcessor'));
     try {
-      return await recovery.runTask(job.data);
+      return await runDispatched<R>(recovery, job.data);
     } catch (error) {
       throw await told(recovery, error, { job, token, taskId, recheckMs });
     }

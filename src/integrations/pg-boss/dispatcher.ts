@@ -94,7 +94,7 @@ export function pgBossDispatcher(boss: DispatchBoss, options: PgBossDispatcherOp
 
 function refused(queue: string): RecoveryError {
   return new RecoveryError(
-    'CHECK_FAILED',
+    'QUEUE_UNAVAILABLE',
     `pg-boss has made no job in the queue "${queue}". Make the queue with boss.createQueue, with a policy that allows several waiting jobs.`,
     { retryable: true },
   );

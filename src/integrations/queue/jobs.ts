@@ -86,6 +86,11 @@ export type JobRunner<J, R> = (
   thrown?: (error: unknown) => Promise<unknown>,
 ) => Promise<R>;
 
+/** The task of an envelope. Its result is of the type that whoever wrote the worker says. */
+export async function runDispatched<R>(recovery: Pick<Recovery, 'runTask'>, envelope: unknown): Promise<R> {
+  return (await recovery.runTask(envelope)) as R;
+}
+
 /**
  * Makes the function of jobs a task.
  * @throws `INVALID_OPTION`, `DUPLICATE_TASK_NAME`

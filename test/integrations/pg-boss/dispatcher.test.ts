@@ -213,7 +213,7 @@ describe('pgBossDispatcher', () => {
     const web = lab.recovery({ dispatch });
     web.on('alert', ({ details }) => codes.push([details['kind'], details['code']]));
     await taskOf(web, []).submit('a');
-    expect(codes).toEqual([['dispatch_failed', 'CHECK_FAILED']]);
+    expect(codes).toEqual([['dispatch_failed', 'QUEUE_UNAVAILABLE']]);
     expect(await web.tasks.get('a')).toMatchObject({ status: 'pending' });
   });
 
