@@ -28,9 +28,7 @@ describe('submit', () => {
 
   it.each(['isActive', 'describe'])('a queue whose %s is no function is refused', (member) => {
     const dispatch = { dispatch: () => {}, [member]: 1 };
-    // @ts-expect-error: no function
     expect(() => lab(world, { dispatch })).toThrow(member);
-    // @ts-expect-error: no function
     expect(() => lab(world, { task: { dispatch } })).toThrow(member);
   });
 
