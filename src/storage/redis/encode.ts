@@ -1,7 +1,7 @@
 /**
  * Batches as the arguments of the commit script. Everything is planned here, so that the script only walks:
  *
- * ARGV: m, m positions of values that are ms from now, then for each batch 'p' and what put.ts describes, or
+ * ARGV: m, m positions of values that are ms from now, then for each batch
  *   notAfter or '', expect or '', number of KEYS, number of ARGV, '1' for "more follows",
  *   length of the guard's part, 'token', next or '', the guard's other fields,
  *   if more: number of observed records, '1' to read them after the writes, number of checks, number of
@@ -16,7 +16,6 @@ import { TOKEN_FIELD } from '../storage.js';
 import type { Batch, Fields, Value } from '../storage.js';
 import { eventsKey, indexKey, recordKey } from './keys.js';
 import type { Packable } from './pack.js';
-import { pushPut } from './put.js';
 
 /** Lua 5.1 unpacks fewer than 8,000 values. */
 const LONGEST_COMMAND = 4_000;
@@ -150,13 +149,9 @@ class Encoder {
 
   add(batch: Batch): void {
     const { keys, args } = this;
+    const { guard, notAfter } = batch;
     const firstKey = keys.length;
     const start = args.length;
-    args.push('p');
-    if (pushPut(this.#partition, batch, keys, args)) return;
-    keys.length = firstKey;
-    args.length = start;
-    const { guard, notAfter } = batch;
     const plan = planWrites(this.#partition, batch, this.#maxEvents);
     const guardKey = recordKey(this.#partition, guard.key);
     args.push(notAfter === undefined ? '' : String(notAfter), guard.expect ?? '', 0, 0, '0');

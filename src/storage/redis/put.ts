@@ -31,8 +31,8 @@ function onlySets(batch: Batch): boolean {
   return (notAfter ?? observe ?? remove ?? unset ?? increment ?? index ?? append) === undefined;
 }
 
-/** Adds one batch; false when it is not of this kind, and something may have been added then. */
-export function pushPut(partition: string, batch: Batch, keys: string[], args: Packable[]): boolean {
+/** Adds one batch; false when it is not of this kind. */
+function pushBatch(partition: string, batch: Batch, keys: string[], args: Packable[]): boolean {
   const { guard, set } = batch;
   if (guard.expect === null || guard.next === null || !onlySets(batch)) return false;
   const start = args.length;
@@ -59,7 +59,7 @@ export function encodePuts(partition: string, batches: readonly Batch[]): Encode
   const keys: string[] = [];
   const args: Packable[] = [];
   for (const batch of batches) {
-    if (!pushPut(partition, batch, keys, args)) return null;
+    if (!pushBatch(partition, batch, keys, args)) return null;
   }
   return { keys, args };
 }

@@ -105,38 +105,8 @@ local function del(key, reply)
   return type(reply) == 'table' and try('DEL', key) or reply
 end
 
-local function put(p, k)
-  local guard, other, stop, e = K[k], nil, p + A[p], p + 1 + A[p + 1]
-  if e < stop then
-    k = k + 1
-    other = K[k]
-  end
-  o = o + 1
-  local current = try('HGET', guard, 'token')
-  if current == A[p + 2] then
-    local reply, culprit = 0, guard
-    if other then reply, culprit = try('HSET', other, unpack(A, e + 1, stop)), other end
-    local wrote = other and type(reply) ~= 'table'
-    if wrote or not other then reply, culprit = try('HSET', guard, 'token', unpack(A, p + 3, e)), guard end
-    if type(reply) == 'table' then
-      out[o], out[o + 1], out[o + 2] = wrote and 6 or 5, reply.err, culprit
-      o = o + 2
-    else
-      out[o] = 1
-    end
-  elseif current == A[p + 3] then
-    out[o] = 2
-  elseif type(current) == 'table' then
-    out[o], out[o + 1], out[o + 2] = 5, current.err, guard
-    o = o + 2
-  else
-    out[o], out[o + 1] = 3, current or ''
-    o = o + 1
-  end
-  return stop + 1, k + 1
-end
-
-local function change(p, k)
+local p, k, last = 2 + A[1], 1, #A
+while p <= last do
   local guard, ops, key, stop = K[k], p + A[p + 5], k, p + A[p + 3]
   local status, records, bad, culprit = 1, nil, nil, guard
   local more = A[p + 4] == '1'
@@ -202,16 +172,7 @@ local function change(p, k)
     for i = 1, seen do out[o + i] = records[i] end
     o = o + seen
   end
-  return stop, k + A[p + 2]
-end
-
-local p, k, last = 2 + A[1], 1, #A
-while p <= last do
-  if A[p] == 'p' then
-    p, k = put(p + 1, k)
-  else
-    p, k = change(p, k)
-  end
+  p, k = stop, k + A[p + 2]
 end
 ${RETURN_OUT}`);
 
