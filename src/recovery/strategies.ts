@@ -41,6 +41,11 @@ export function isSuspect(recent: readonly CrashEvidence[]): boolean {
   return recent.length >= SUSPECT_AT;
 }
 
+/** Whether its next crash may be its last: where it is then is to be known for certain. Before, that costs more than it tells. */
+export function isTraced(recent: readonly CrashEvidence[], { count }: CrashBudget): boolean {
+  return isSuspect(recent) || (recent.length > 0 && recent.length + 1 >= count);
+}
+
 /**
  * Whether a task is to be given up. Others that ran beside it are charged with the same crashes: one with a budget that
  * leaves room for it is given up only when it was the only suspect in its process.

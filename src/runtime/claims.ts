@@ -1,7 +1,7 @@
 /** From a task that is free to take to a running attempt: snapshot, plan, claim, run. Not claimed means not run. */
 import type { Dispatcher } from '../domain/dispatch.js';
 import type { OrphanCause, Plan } from '../domain/task.js';
-import { isSuspect, recentCrashes } from '../recovery/strategies.js';
+import { isSuspect, isTraced, recentCrashes } from '../recovery/strategies.js';
 import { decodeControl } from '../state/control.js';
 import type { Head } from '../state/head.js';
 import { keys } from '../state/keys.js';
@@ -198,7 +198,10 @@ async function take(engine: Engine, handler: Handler, decided: Decided): Promise
     checkpointSeq: head.checkpointSeq,
     hasAutomatic: head.automatic !== null && plan.action !== 'restart',
     failed: failedOf(head, snapshot.cause),
-    crashed: snapshot.crashes.length > 0,
+    traced: isTraced(
+      recentCrashes(snapshot.crashes, snapshot.crashBudget, snapshot.nowMs),
+      snapshot.crashBudget,
+    ),
   };
   const past = { ...pastOf(found), userText, args: handler.document === null ? null : args };
   const pieces = { kept: head.pieces, discover: discoverWith(handler, args) };

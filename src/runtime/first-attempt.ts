@@ -12,7 +12,7 @@ const FIRST_ATTEMPT = {
   checkpointSeq: 0,
   hasAutomatic: false,
   failed: null,
-  crashed: false,
+  traced: false,
 } as const;
 const NO_STEPS: KeptPieces['steps'] = new Map();
 const NO_MAPS: KeptPieces['maps'] = new Map();

@@ -41,7 +41,7 @@ export class Journal {
   #lastAutomatic: Checkpoint | null;
   #explicit: Checkpoint | null;
   #automaticAt: number;
-  /** The step that was written last, for a task that has crashed before. */
+  /** The step that was written last, for a task whose next crash may be its last. */
   #step: string | null = null;
 
   constructor(
@@ -123,7 +123,7 @@ export class Journal {
     this.#writer.note((draft) =>
       this.#live.progress(draft, percent, step ?? null, description ?? null, nowMs),
     );
-    if (this.#live.start.crashed && step !== undefined && step !== this.#step) {
+    if (this.#live.start.traced && step !== undefined && step !== this.#step) {
       this.#step = step;
       await this.#writer.write((draft) => this.#live.at(draft, step));
     }

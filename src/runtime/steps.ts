@@ -128,7 +128,7 @@ export async function runStep<R>(
       if (verdict.done) return keep(verdict.result);
     } else await put(entries.started);
   }
-  if (world.live.start.crashed) await world.write((draft) => world.live.at(draft, name));
+  if (world.live.start.traced) await world.write((draft) => world.live.at(draft, name));
   world.assertUsable();
   // Kept also in a shutdown: it is done, and the lease is still ours.
   return keep(await (world.hooks.active ? watchedStep(world, name, fn) : fn()));

@@ -44,8 +44,8 @@ export interface LiveTaskStart {
   readonly hasAutomatic: boolean;
   /** What it is known for as a failed document; null when it is none. */
   readonly failed: KnownFailure | null;
-  /** It has crashed before: what it is at is written before it begins, as evidence. */
-  readonly crashed: boolean;
+  /** Its next crash may be its last: what it is at is written before it begins, as evidence. */
+  readonly traced: boolean;
 }
 
 export class LiveTask {

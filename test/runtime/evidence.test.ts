@@ -11,22 +11,41 @@ describe('what is known of a task that crashes', () => {
   beforeEach(() => void (world = new World()));
   afterEach(() => world.end());
 
-  it.each<[string, (ctx: RecoveryContext) => Promise<unknown>]>([
-    ['the step it runs', (ctx) => ctx.step('decode', () => untilAborted(ctx))],
-    ['the step it has reported', (ctx) => ctx.updateProgress(10, 'decode').then(() => untilAborted(ctx))],
-  ])('from the second crash on it is %s, though it dies at once', async (_what, work) => {
-    for (const attempt of [1, 2]) {
-      const proc = world.proc();
-      const task = proc.recovery.withRecovery(work, { name: 'n', taskId: () => 't' });
+  const runs = (ctx: RecoveryContext): Promise<unknown> => ctx.step('decode', () => untilAborted(ctx));
+  const reports = (ctx: RecoveryContext): Promise<unknown> =>
+    ctx.updateProgress(10, 'decode').then(() => untilAborted(ctx));
+
+  it.each<[string, number, (ctx: RecoveryContext) => Promise<unknown>]>([
+    ['the step it runs', 2, runs],
+    ['the step it has reported', 2, reports],
+    ['the step it runs', 3, runs],
+    ['the step it has reported', 3, reports],
+  ])('is %s at its last crash, of %i, though it dies at once', async (_what, maxCrashes, work) => {
+    const began: number[] = [];
+    const define = () => {
+      const proc = world.proc({ maxCrashes });
+      const options = { name: 'n', taskId: () => 't' };
+      const task = proc.recovery.withRecovery((ctx) => {
+        began.push(ctx.attempt);
+        return work(ctx);
+      }, options);
+      return { proc, task };
+    };
+    for (let attempt = 1; attempt <= maxCrashes; attempt += 1) {
+      const { proc, task } = define();
       if (attempt === 1) await startQuietly(task);
-      else await proc.recovery.recover();
+      else await proc.recovery.runStartupRecovery();
+      // A suspect waits for its turn first.
+      while (began.length < attempt) await world.clock.advance(1_000);
       await die(world, proc);
     }
-    const { recovery } = world.proc();
-    recovery.withRecovery(work, { name: 'n', taskId: () => 't' });
+    const { recovery } = define().proc;
     await recovery.recover();
-    const { crashes = [] } = (await recovery.tasks.get('t')) ?? {};
-    expect(crashes.map(({ step }) => step)).toEqual([null, 'decode']);
+    const { crashes = [], status } = (await recovery.tasks.get('t')) ?? {};
+    expect(status).toBe('dead_letter');
+    expect(crashes.map(({ step }) => step)).toEqual(
+      maxCrashes === 2 ? [null, 'decode'] : [null, null, 'decode'],
+    );
   });
 
   it.each<[string, (ctx: RecoveryContext) => Promise<unknown>]>([

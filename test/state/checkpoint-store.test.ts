@@ -40,7 +40,7 @@ async function taskWith(count: number, version = '1') {
     eventSeq: 1,
     checkpointSeq: 0,
     hasAutomatic: false,
-    crashed: false,
+    traced: false,
     failed: null,
   });
   let sequence = 0;

@@ -126,7 +126,7 @@ export async function hold(
     eventSeq: start.eventSeq,
     checkpointSeq: start.checkpointSeq,
     hasAutomatic: start.automatic !== null,
-    crashed: false,
+    traced: false,
     failed: start.failed,
   });
   let sequence = 0;
