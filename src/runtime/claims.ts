@@ -1,6 +1,6 @@
 /** From a task that is free to take to a running attempt: snapshot, plan, claim, run. Not claimed means not run. */
 import type { Dispatcher } from '../domain/dispatch.js';
-import type { OrphanCause, Plan } from '../domain/task.js';
+import type { CrashEvidence, OrphanCause, Plan, TaskSnapshot } from '../domain/task.js';
 import { isSuspect, isTraced, recentCrashes } from '../recovery/strategies.js';
 import { decodeControl } from '../state/control.js';
 import type { Head } from '../state/head.js';
@@ -102,8 +102,8 @@ async function decide(
     return { kind: 'dead_letter', plan };
   }
   if (turn.queue !== null) return (await handOver(engine, turn.queue, head, cause, plan)) ?? LOST;
-  const { crashes, crashBudget, nowMs } = found.snapshot;
-  const suspect = isSuspect(recentCrashes(crashes, crashBudget, nowMs));
+  const { crashes } = found.snapshot;
+  const suspect = isSuspect(recentOf(found.snapshot));
   if (suspect) {
     if (turn.leave === null) {
       turn.leave = await engine.suspects.turn(taskId, crashes);
@@ -198,14 +198,15 @@ async function take(engine: Engine, handler: Handler, decided: Decided): Promise
     checkpointSeq: head.checkpointSeq,
     hasAutomatic: head.automatic !== null && plan.action !== 'restart',
     failed: failedOf(head, snapshot.cause),
-    traced: isTraced(
-      recentCrashes(snapshot.crashes, snapshot.crashBudget, snapshot.nowMs),
-      snapshot.crashBudget,
-    ),
+    traced: isTraced(recentOf(snapshot), snapshot.crashBudget),
   };
   const past = { ...pastOf(found), userText, args: handler.document === null ? null : args };
   const pieces = { kept: head.pieces, discover: discoverWith(handler, args) };
   return new Attempt(engine, handler, { live, partition, fence, nonce, sentMs, resume, ...past, ...pieces });
+}
+
+function recentOf({ crashes, crashBudget, nowMs }: TaskSnapshot): CrashEvidence[] {
+  return recentCrashes(crashes, crashBudget, nowMs);
 }
 
 /** What it is known for as a failed document, with this attempt if it is a retry of that. */
