@@ -200,10 +200,7 @@ describe.each([1, 3])('tasks.requeue, on %i partitions', (partitions) => {
     const requeued = procs[0]?.recovery.tasks.requeue('t').catch((error: unknown) => {
       if (!isRecoveryError(error, 'WRONG_STATE')) throw error;
     });
-    await Promise.all([
-      requeued,
-      ...tasks.map((task) => task().catch((error: unknown) => error)),
-    ]);
+    await Promise.all([requeued, ...tasks.map((task) => task().catch((error: unknown) => error))]);
     await settled();
     expect(runs).toBe(1);
   });

@@ -132,7 +132,10 @@ describe('a task that was submitted', () => {
     await at.task.submit('t');
     await world.clock.advance(HAND_OVER_MS + 1);
     expect(await swept(world, at)).toMatchObject({ deferred: 1, recovered: 0 });
-    expect(await at.recovery.tasks.get('t')).toMatchObject({ status: 'orphaned', orphanCause: 'not_started' });
+    expect(await at.recovery.tasks.get('t')).toMatchObject({
+      status: 'orphaned',
+      orphanCause: 'not_started',
+    });
     const worker = lab(world);
     expect(await run(worker, firstOf(queue))).toBe('t!');
     expect(queue.jobs).toHaveLength(1);
