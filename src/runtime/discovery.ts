@@ -31,6 +31,9 @@ export interface PassFilter {
 /** How many tasks without a handler a report names, a task name. */
 const UNHANDLED_LISTED = 100;
 
+/** About so many workers look when a lease is over. */
+const LOOKING = 16;
+
 /** Workers look for what is over within this time of one another, in ms. */
 const SPREAD_MS = 100;
 
@@ -72,6 +75,9 @@ export class Discovery {
    */
   async #lookAgain(names: ReadonlySet<string>): Promise<void> {
     const { settings, random } = this.#engine;
+    // Each look reads of all workers: in a large fleet only some of them look at the end of a lease.
+    const share = LOOKING / (this.#finder.others + 1);
+    if (share < 1 && random.fraction() >= share) return;
     const endInMs = await this.#finder.nextEnd(names);
     // Not all workers at the same moment.
     const spreadMs = random.fraction() * SPREAD_MS;

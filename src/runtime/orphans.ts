@@ -104,6 +104,8 @@ function suspectsOf(record: StoredRecord | null): number {
 }
 
 export class OrphanFinder {
+  /** How many other workers there were at the last look. */
+  others = 0;
   readonly #engine: Engine;
   readonly #table: ProcessTable;
 
@@ -119,8 +121,10 @@ export class OrphanFinder {
   async deadWorkers(planning = false): Promise<DeadWorker[]> {
     const { store, worker } = this.#engine;
     const dead: DeadWorker[] = [];
+    let count = 0;
     for await (const page of store.pages(store.home, indexes.workers)) {
       const others = page.entries.filter(({ id }) => id !== worker.incarnation);
+      count += others.length;
       if (others.length === 0) continue;
       const records = await readWorkers(
         store,
@@ -134,6 +138,7 @@ export class OrphanFinder {
         dead.push({ incarnation: id, token, cause, suspects: suspectsOf(record) });
       }
     }
+    this.others = count;
     return dead;
   }
 
