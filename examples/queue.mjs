@@ -27,10 +27,10 @@ const recovery = createRecovery({
 });
 const convert = recovery.withRecovery(
   async (ctx, path) => {
-    console.log(`converting ${path} of ${ctx.taskId}`);
+    console.log('converting', path, 'as', ctx.taskId);
     return ctx.step('letters', () => path.length);
   },
-  { name: 'convert', taskId: (path) => `convert:${path}`, group: () => 'batch-7' },
+  { name: 'convert', taskId: (path) => path, group: () => 'batch-7' },
 );
 
 await recovery.runStartupRecovery(); // from now on what is lost is looked for

@@ -125,7 +125,7 @@ describe('examples', () => {
     ['observability.mjs', 'the second attempt is linked to the first one'],
     ['http.mjs', 'monthly: completed after task_started, '],
     ['failed-documents.mjs', 'left: 6, given up: 6'],
-    ['queue.mjs', 'convert:in/7.txt completed'],
+    ['queue.mjs', 'in/7.txt completed'],
     ['failed-documents-cron.mjs', '1 of 2 documents done, 1 failed again'],
   ])('%s does what it says', async (name, words) => {
     const { code, output } = await run([`examples/${name}`]);
