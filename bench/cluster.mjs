@@ -1,35 +1,20 @@
 /** Checkpoints over a Cluster of three nodes with 16 partitions, against one node with one. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Cluster, Redis } from 'ioredis';
+import { Cluster } from 'ioredis';
 import { createRecovery } from '../dist/index.js';
 import { redisStorage } from '../dist/redis.js';
-import { freePort, rounds, show, startRedis, tempFolder, throughput } from './harness.mjs';
+import { AOF, freePort, HOST, rounds, show, startRedis, throughput } from './harness.mjs';
 import { runningTasks } from './redis-checkpoint.mjs';
 
 const WIDTH = 128;
 const PARTITIONS = 16;
-const HOST = '127.0.0.1';
 const RANGES = ['0 5460', '5461 10922', '10923 16383'];
 
 async function startNode() {
-  const folder = tempFolder();
-  const [port, bus] = [await freePort(), await freePort()];
-  const flags = `--cluster-enabled yes --cluster-port ${bus} --appendonly yes --appendfsync everysec`;
-  const place = ['--port', String(port), '--bind', HOST, '--dir', folder.path, '--save', ''];
-  const child = spawn('redis-server', [...place, ...flags.split(' ')], { stdio: 'ignore' });
-  const gone = once(child, 'exit');
-  const client = new Redis({ port, retryStrategy: () => 20 });
-  client.on('error', () => {});
-  await client.ping();
-  const stop = async () => {
-    client.disconnect();
-    child.kill('SIGKILL');
-    await gone;
-    folder.remove();
-  };
-  return { port, bus, client, stop };
+  const bus = await freePort();
+  const flags = ['--cluster-enabled', 'yes', '--cluster-port', String(bus)];
+  const { port, connect, stop } = await startRedis([...AOF, ...flags]);
+  return { port, bus, client: connect(), stop };
 }
 
 async function startCluster() {

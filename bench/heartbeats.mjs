@@ -51,7 +51,7 @@ async function measure(port, windowMs) {
 }
 
 export async function heartbeats({ quick }) {
-  const redis = await startRedis(['--appendonly', 'yes', '--appendfsync', 'everysec']);
+  const redis = await startRedis();
   try {
     const found = [];
     for (let round = 0; round < (quick ? 1 : 3); round += 1) {

@@ -48,6 +48,7 @@ export class Discovery {
 
   /** Finds orphans and queues them; returns how many. */
   async discover(filter: PassFilter, report: ReportBuilder, judgeLeases: boolean): Promise<void> {
+    const startedMs = this.#engine.clock.monotonicMs();
     const names = this.namesOf(filter);
     const dead = await this.#finder.deadWorkers();
     const unhandled = new Map<string, Unhandled>();
@@ -66,22 +67,22 @@ export class Discovery {
     for await (const each of this.unhandled(filter)) unhandled.set(each.taskId, each);
     for (const each of unhandled.values()) report.add({ ...each, decision: 'skip', outcome: 'skipped' });
     await this.#forget(dead);
-    if (judgeLeases) await this.#lookAgain(names);
+    if (judgeLeases) await this.#lookAgain(names, startedMs);
   }
 
   /**
    * Whoever dies without a proof is found when its lease is over, and a job that was lost when its hand-over is, not an
    * interval later. Leases that are alive are renewed long before, so this comes to about one look in two thirds of a lease.
    */
-  async #lookAgain(names: ReadonlySet<string>): Promise<void> {
-    const { settings, random } = this.#engine;
+  async #lookAgain(names: ReadonlySet<string>, startedMs: number): Promise<void> {
+    const { clock, random } = this.#engine;
     // Each look reads of all workers: in a large fleet only some of them look at the end of a lease.
     const share = LOOKING / (this.#finder.others + 1);
     if (share < 1 && random.fraction() >= share) return;
-    const endInMs = await this.#finder.nextEnd(names);
-    // Not all workers at the same moment.
+    const endInMs = await this.#finder.nextEnd(names, clock.monotonicMs() - startedMs);
+    // Not all workers at the same moment, and not for each of many leases that end together.
     const spreadMs = random.fraction() * SPREAD_MS;
-    if (endInMs < Infinity) this.#engine.wakeIn(Math.max(endInMs, settings.leaseMs / 6) + spreadMs);
+    if (endInMs < Infinity) this.#engine.wakeIn(Math.max(endInMs, SPREAD_MS) + spreadMs);
   }
 
   /** The names this process looks at. */

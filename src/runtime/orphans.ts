@@ -194,14 +194,17 @@ export class OrphanFinder {
     }
   }
 
-  /** In how many ms the first lease or hand-over is over, if nothing happens before; Infinity without one. */
-  async nextEnd(names: ReadonlySet<string>): Promise<number> {
+  /**
+   * In how many ms the first lease or hand-over is over, if nothing happens before; Infinity without one.
+   * @param sinceMs how long ago it was looked for those that are over: what has ended meanwhile counts, too
+   */
+  async nextEnd(names: ReadonlySet<string>, sinceMs: number): Promise<number> {
     const { store, handlers } = this.#engine;
     const queues = [...names].flatMap((name) => {
       const handedOver = handlers.get(name)?.dispatch ? [indexes.inState('pending', name)] : [];
       return [indexes.inState('processing', name), ...handedOver];
     });
-    const first = { from: { fromNow: 1 }, limit: 1 } as const;
+    const first = { from: { fromNow: -Math.ceil(sinceMs) }, limit: 1 };
     const looks = store.partitions.flatMap((partition) =>
       queues.map(async (index) => {
         const { entries, nowMs } = await store.range(partition, index, first);

@@ -78,6 +78,33 @@ describe.each([1, 3])('the sweeper, on %i partitions', (partitions) => {
   });
 
   it.each([
+    ['a moment after it', (leaseEndMs: number) => leaseEndMs - 20, false],
+    ['while it goes on', (leaseEndMs: number) => leaseEndMs - 5, true],
+  ])('finds what dies before a look, and whose lease is over %s', async (_, lookAtMs, slow) => {
+    const victim = world.proc();
+    await startIn(victim, 'a');
+    victim.crash();
+    const { leaseUntilMs = 0 } = (await world.proc().recovery.tasks.get('a')) ?? {};
+    await world.clock.advance(lookAtMs(leaseUntilMs ?? 0) - world.clock.wallMs());
+    const watcher = world.proc({ sweepIntervalMs: 100 * LEASE_MS });
+    define(watcher.recovery);
+    // Leases have been looked at by then.
+    const names = slow ? watcher.line.hold(({ kind, keys: [index] }) => kind === 'range' && index === 'names') : null;
+    const started = watcher.recovery.runStartupRecovery();
+    if (names !== null) {
+      await names.reached;
+      await world.clock.advance(10);
+      names.release();
+    }
+    await (
+      await started
+    ).finished;
+    expect(await statusOf('a')).toBe('processing');
+    await world.clock.advance(250);
+    expect(await statusOf('a')).toBe('completed');
+  });
+
+  it.each([
     ['', false],
     [', and a wake-up does not put that off', true],
   ])('takes early what an old process gives back right after the first look%s', async (_, woken) => {

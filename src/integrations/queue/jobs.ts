@@ -120,7 +120,7 @@ export function jobRunner<J, T, R, D>(
       const link = links.hold(taskId);
       const leave = link.join(job, signal);
       try {
-        if (envelopedTask(data) !== null) return (await recovery.runTask(data)) as R;
+        if (envelopedTask(data) !== null) return await runDispatched<R>(recovery, data);
         return await incoming.run(taskId, () => task(data as T));
       } catch (error) {
         // The cancellation was another job's: this one has come to go on, and does.
