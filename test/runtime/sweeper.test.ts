@@ -89,7 +89,9 @@ describe.each([1, 3])('the sweeper, on %i partitions', (partitions) => {
     const watcher = world.proc({ sweepIntervalMs: 100 * LEASE_MS });
     define(watcher.recovery);
     // Leases have been looked at by then.
-    const names = slow ? watcher.line.hold(({ kind, keys: [index] }) => kind === 'range' && index === 'names') : null;
+    const names = slow
+      ? watcher.line.hold(({ kind, keys: [index] }) => kind === 'range' && index === 'names')
+      : null;
     const started = watcher.recovery.runStartupRecovery();
     if (names !== null) {
       await names.reached;
