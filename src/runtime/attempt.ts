@@ -24,6 +24,7 @@ import type { Engine, Handler } from './engine.js';
 import { Ending } from './ending.js';
 import { shutDownError } from './engine.js';
 import { Gate, graceOf } from './gate.js';
+import { promised } from './handled.js';
 import { HeadOwner } from './head-owner.js';
 import { Journal } from './journal.js';
 import type { LeaseHolder } from './lease-keeper.js';
@@ -238,25 +239,36 @@ export class Attempt implements LeaseHolder {
     return error;
   }
 
-  async #ended<T>(end: () => Promise<T>): Promise<T> {
-    if (this.gate.closed) {
-      // Fenced off before: nobody is told until that end is written.
-      await this.#written?.catch(() => {});
-      throw this.gate.stop ?? contextClosed(this.taskId);
-    }
+  #ended<T>(end: () => Promise<T>): Promise<T> {
+    if (this.gate.closed) return this.#endedBefore();
     this.gate.close();
     this.#watchdog?.stop();
-    try {
-      const written = end();
-      this.#written = written;
-      return await written;
-    } finally {
-      this.#engine.leases.delete(this);
-      this.#engine.attempts.delete(this);
-      this.#writer.close(() => contextClosed(this.taskId));
-      // Lost, but perhaps nobody took it: this process may take it back.
-      if (this.gate.stop?.code === 'LEASE_UNCERTAIN') this.#engine.kick();
-    }
+    const written = promised(end);
+    this.#written = written;
+    return written.then(
+      (value) => {
+        this.#leave();
+        return value;
+      },
+      (error: unknown) => {
+        this.#leave();
+        throw error;
+      },
+    );
+  }
+
+  /** Fenced off before: nobody is told until that end is written. */
+  async #endedBefore(): Promise<never> {
+    await this.#written?.catch(() => {});
+    throw this.gate.stop ?? contextClosed(this.taskId);
+  }
+
+  #leave(): void {
+    this.#engine.leases.delete(this);
+    this.#engine.attempts.delete(this);
+    this.#writer.close(() => contextClosed(this.taskId));
+    // Lost, but perhaps nobody took it: this process may take it back.
+    if (this.gate.stop?.code === 'LEASE_UNCERTAIN') this.#engine.kick();
   }
 
   /** What to reject with, after the storage knows what it has to. */

@@ -1,5 +1,6 @@
 /** The right to run periodic recovery of documents: one process of a namespace has it at a time. */
 import { RecoveryError } from '../errors.js';
+import type { Draft } from '../state/draft.js';
 import { keys } from '../state/keys.js';
 import { RecordWriter } from '../state/record-writer.js';
 import { fenceOf, makeToken } from '../state/token.js';
@@ -77,7 +78,8 @@ export class DocumentLease implements LeaseHolder {
   async release(): Promise<void> {
     this.#engine.leases.delete(this);
     if (this.#writer.abandoned) return;
-    await this.#writer.finish((draft) => draft.set(keys.documentLease, { until: '0' }));
+    const free = (draft: Draft): void => draft.set(keys.documentLease, { until: '0' });
+    await this.#writer.finish(free, () => undefined);
   }
 
   #lost(): RecoveryError {

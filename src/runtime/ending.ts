@@ -62,7 +62,7 @@ export class Ending {
   }
 
   /** A result that JSON can't hold is not kept; the task counts as done all the same. */
-  async complete(value: unknown): Promise<unknown> {
+  complete(value: unknown): Promise<unknown> {
     let result: ResultText;
     let unstorable: RecoveryError | null = null;
     try {
@@ -71,9 +71,13 @@ export class Ending {
       unstorable = unstorableError(this.#taskId, error);
       result = { kind: 'unstorable' };
     }
-    await this.#write((draft) => this.#live.complete(draft, result, this.#now()));
-    if (unstorable !== null) throw unstorable;
-    return value;
+    return this.#write(
+      (draft) => this.#live.complete(draft, result, this.#now()),
+      () => {
+        if (unstorable !== null) throw unstorable;
+        return value;
+      },
+    );
   }
 
   release(): Promise<void> {
@@ -178,12 +182,18 @@ export class Ending {
     return { kind: 'text', text: this.#engine.store.payloads.seal(text, this.#taskId, 'result') };
   }
 
-  async #write(change: (draft: Draft) => Fields[]): Promise<void> {
+  #write<T = void>(change: (draft: Draft) => Fields[], then?: () => T): Promise<T | void> {
     let events: Fields[] = [];
-    const nowMs = await this.#writer.finish((draft) => {
-      events = change(draft);
-    });
-    if (this.#engine.emitter.idle) return;
-    for (const event of events) this.#engine.emitter.emit(localEvent(event, nowMs));
+    return this.#writer.finish(
+      (draft) => {
+        events = change(draft);
+      },
+      (nowMs) => {
+        if (!this.#engine.emitter.idle) {
+          for (const event of events) this.#engine.emitter.emit(localEvent(event, nowMs));
+        }
+        return then?.();
+      },
+    );
   }
 }

@@ -5,21 +5,20 @@
 const REMEMBERED = 10_000;
 
 export class FenceMemory {
-  readonly #fences = new Map<string, number>();
+  // Two generations: to forget the older half is one assignment, while a map that loses its oldest entry with each new
+  // one has to skip ever more gaps to find it.
+  #recent = new Map<string, number>();
+  #older: ReadonlyMap<string, number> = new Map();
 
   remember(taskId: string, fence: number): void {
-    const highest = Math.max(fence, this.#fences.get(taskId) ?? 0);
-    this.#fences.delete(taskId);
-    this.#fences.set(taskId, highest);
-    if (this.#fences.size <= REMEMBERED) return;
-    for (const oldest of this.#fences.keys()) {
-      this.#fences.delete(oldest);
-      return;
-    }
+    this.#recent.set(taskId, Math.max(fence, this.highest(taskId)));
+    if (this.#recent.size < REMEMBERED / 2) return;
+    this.#older = this.#recent;
+    this.#recent = new Map();
   }
 
   /** The highest fence held, or 0. */
   highest(taskId: string): number {
-    return this.#fences.get(taskId) ?? 0;
+    return this.#recent.get(taskId) ?? this.#older.get(taskId) ?? 0;
   }
 }

@@ -39,23 +39,24 @@ export function isReady({ ready }: Flight, creates: boolean): Promise<boolean> {
 function ignore(): void {}
 
 const WON = Promise.resolve(true);
+const LOST = Promise.resolve(false);
 const NOT_YET = Promise.resolve();
 
-/** Thousands are in the air at once: once won, one keeps no more than its result. */
+/** Thousands are in the air at once, and few are joined: what a joiner waits for is made when one comes. */
 class Own implements Flight, OwnFlight {
   readonly taskId: string;
   readonly name: string;
   inputText: string | null;
   result: Promise<unknown> = NOT_YET;
   readonly #close: (own: Own) => void;
-  #start: Deferred<boolean> | null = deferred<boolean>();
+  #start: Deferred<boolean> | null = null;
+  #started: Promise<boolean> | null = null;
 
   constructor(taskId: string, name: string, inputText: string | null, close: (own: Own) => void) {
     this.taskId = taskId;
     this.name = name;
     this.inputText = inputText;
     this.#close = close;
-    this.#start?.promise.catch(ignore);
   }
 
   get flight(): Flight {
@@ -63,25 +64,37 @@ class Own implements Flight, OwnFlight {
   }
 
   get ready(): Promise<boolean> {
-    return this.#start?.promise ?? WON;
+    if (this.#started !== null) return this.#started;
+    if (this.#start === null) {
+      this.#start = deferred<boolean>();
+      this.#start.promise.catch(ignore);
+    }
+    return this.#start.promise;
   }
 
   won(result: Promise<unknown>): void {
     this.result = result;
     const close = (): void => this.#close(this);
     result.then(close, close);
-    this.#start?.resolve(true);
-    this.#start = null;
+    this.#settle(WON);
   }
 
   lost(): void {
     this.#close(this);
-    this.#start?.resolve(false);
+    this.#settle(LOST);
   }
 
   failed(error: unknown): void {
     this.#close(this);
-    this.#start?.reject(error);
+    const failure = Promise.reject<boolean>(error);
+    failure.catch(ignore);
+    this.#settle(failure);
+  }
+
+  #settle(started: Promise<boolean>): void {
+    this.#started = started;
+    this.#start?.resolve(started);
+    this.#start = null;
   }
 }
 

@@ -150,7 +150,7 @@ export class Journal {
   }
 
   /** In a shutdown it is still made: what it says is done, and then the task yields. */
-  async checkpoint(written: CheckpointInput): Promise<void> {
+  checkpoint(written: CheckpointInput): Promise<void> {
     this.#gate.assertWritable();
     checkFields(written);
     // Each is read once: a getter may say something else the second time.
@@ -180,21 +180,25 @@ export class Journal {
     this.movedMs = nowHereMs;
     this.#automaticAt = progressPercent;
     let event: Fields | null = null;
-    const nowMs = await this.#writer.write((draft) => {
-      this.#live.checkpoint(draft, checkpoint, sealed);
-      if (this.#engine.settings.checkpointEvents) {
-        event = this.#live.event(draft, 'checkpoint_created', {
-          checkpoint: name,
-          progress_percent: String(progressPercent),
-        });
-      }
-    });
-    (this.#reached ??= new Set()).add(name);
-    this.#lastText = checkpoint;
-    this.#lastAutomatic = null;
-    if (event !== null) this.#engine.emitter.emit(localEvent(event, nowMs));
-    if (this.#engine.hooks.active) this.#written(name, sealed ?? dataText + stateText, nowHereMs);
-    this.#gate.assertUsable();
+    return this.#writer.writeThen(
+      (draft) => {
+        this.#live.checkpoint(draft, checkpoint, sealed);
+        if (this.#engine.settings.checkpointEvents) {
+          event = this.#live.event(draft, 'checkpoint_created', {
+            checkpoint: name,
+            progress_percent: String(progressPercent),
+          });
+        }
+      },
+      (nowMs) => {
+        (this.#reached ??= new Set()).add(name);
+        this.#lastText = checkpoint;
+        this.#lastAutomatic = null;
+        if (event !== null) this.#engine.emitter.emit(localEvent(event, nowMs));
+        if (this.#engine.hooks.active) this.#written(name, sealed ?? dataText + stateText, nowHereMs);
+        this.#gate.assertUsable();
+      },
+    );
   }
 
   /** @throws `LIMIT_EXCEEDED` */

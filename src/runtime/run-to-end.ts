@@ -6,8 +6,6 @@ interface Ends {
   abandonable(reject: (reason: unknown) => void): void;
 }
 
-function ignore(): void {}
-
 /**
  * Calls a function and settles as what follows from its end. No async function: of many that wait, each would keep a
  * frame and promises of its own.
@@ -15,11 +13,8 @@ function ignore(): void {}
 export function runToEnd(invoke: () => unknown, ends: Ends): Promise<unknown> {
   return new Promise((resolve, reject) => {
     ends.abandonable(reject);
-    const settle = (end: Promise<unknown>): void => {
-      // Abandoned before, nobody hears it.
-      end.catch(ignore);
-      resolve(end);
-    };
+    // Abandoned before, nobody hears it.
+    const settle = (end: Promise<unknown>): void => void end.then(resolve, reject);
     const threw = (thrown: unknown): void => settle(ends.threw(thrown));
     try {
       Promise.resolve(invoke()).then((value) => settle(ends.returned(value)), threw);

@@ -14,6 +14,7 @@ import { changing } from './commits.js';
 import type { Engine, Handler } from './engine.js';
 import { assertOpen, notAfter } from './engine.js';
 import { firstAttempt } from './first-attempt.js';
+import type { Begun } from './first-attempt.js';
 import { isReady } from './flights.js';
 import { keptResult } from './kept-result.js';
 import type { OrphanFinder } from './orphans.js';
@@ -38,6 +39,9 @@ interface Call {
   readonly userText: string | null;
 }
 
+/** A task that was just made, but for what the call says. */
+type Made = Omit<Begun, 'taskId' | 'userText' | 'args'>;
+
 /** What a call brings. */
 export interface CallInput {
   /** The arguments as they are stored. */
@@ -61,7 +65,7 @@ export class Starter {
   }
 
   /** Resolves once the task is durable and running, here or, when joined, elsewhere. */
-  async start(handler: Handler, taskId: string, input: CallInput): Promise<Started> {
+  start(handler: Handler, taskId: string, input: CallInput): Promise<Started> {
     return this.#land(this.#callOf(handler, taskId, input), true);
   }
 
@@ -112,7 +116,7 @@ export class Starter {
   }
 
   /** The job of an envelope: begins, takes up or joins the task with what is stored of it. */
-  async run(handler: Handler, taskId: string): Promise<Started> {
+  run(handler: Handler, taskId: string): Promise<Started> {
     return this.#land({ handler, taskId, inputText: null, userText: null, args: [] }, false);
   }
 
@@ -129,7 +133,9 @@ export class Starter {
   async #takeOff(call: Call, creates: boolean, create: boolean): Promise<Started | 'running' | 'again'> {
     const own = this.#engine.flights.open(call.taskId, call.handler.name, call.inputText);
     try {
-      await this.#engine.worker.ensureName(call.handler.name, call.handler.retentionMs);
+      const { worker } = this.#engine;
+      const { name, retentionMs } = call.handler;
+      if (!worker.knows(name)) await worker.ensureName(name, retentionMs);
       // A new task is the common case: it is made without looking first.
       let found: FirstStart | StartedClaim | Started | 'missing' | 'running' | 'again' = create
         ? await this.#create(call)
@@ -179,10 +185,10 @@ export class Starter {
     };
   }
 
-  async #create(call: Call): Promise<Started | 'again'> {
+  #create(call: Call): Promise<Started | 'again'> {
     assertOpen(this.#engine);
-    const { handler, taskId, userText, args } = call;
-    const { store, queue, random, worker, settings, clock, emitter } = this.#engine;
+    const { taskId } = call;
+    const { store, queue, random, worker, settings, clock } = this.#engine;
     const task = this.#newTask(call);
     const partition = store.partitionOf(taskId);
     const fence = Math.max(store.estimatedNowMs(partition), this.#engine.fences.highest(taskId) + 1);
@@ -192,34 +198,28 @@ export class Starter {
     const holder = { owner, leaseMs, fence, nonce, notAfter: notAfter(this.#engine, partition) };
     const batch = createBatch(task, holder);
     const sentMs = clock.monotonicMs();
-    const { outcome, nowMs } = await queue
-      .commit(partition, batch, task.storedInput.length + 500)
-      .catch((error: unknown) => {
+    return queue.commit(partition, batch, task.storedInput.length + 500).then(
+      ({ outcome, nowMs }) => {
+        if (outcome.status === 'conflict' || outcome.status === 'expired') return 'again';
+        if (outcome.status === 'refused') throw refusalError(outcome);
+        const [started] = batch.append;
+        const { emitter } = this.#engine;
+        if (started !== undefined && !emitter.idle) emitter.emit(localEvent(started, nowMs));
+        const { priority } = task;
+        return this.#begin(call, { priority, partition, fence, nonce, sentMs, origin: fence, eventSeq: 1 });
+      },
+      (error: unknown) => {
         // It may have been applied all the same; the sweeper takes it back then.
         worker.mayHoldLost = true;
         throw error;
-      });
-    if (outcome.status === 'conflict' || outcome.status === 'expired') return 'again';
-    if (outcome.status === 'refused') throw refusalError(outcome);
-    const [started] = batch.append;
-    if (started !== undefined && !emitter.idle) emitter.emit(localEvent(started, nowMs));
-    const { priority } = task;
-    const begun = {
-      taskId,
-      priority,
-      partition,
-      fence,
-      nonce,
-      sentMs,
-      origin: fence,
-      eventSeq: 1,
-      userText,
-      args,
-    };
-    const attempt = firstAttempt(this.#engine, handler, begun);
+      },
+    );
+  }
+
+  #begin({ handler, taskId, inputText, userText, args }: Call, made: Made): Started {
+    const attempt = firstAttempt(this.#engine, handler, { ...made, taskId, userText, args });
     const invoke = (): unknown => handler.invoke(attempt.context, args);
     const result = attempt.run(watched(this.#engine, attempt, null, invoke));
-    const { inputText } = call;
     return { result: this.follow(handler, taskId, { attempt, result, inputText }) };
   }
 

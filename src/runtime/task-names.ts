@@ -24,13 +24,16 @@ export class TaskNames {
     this.#names.clear();
   }
 
+  has(name: string): boolean {
+    return this.#names.get(name) === null;
+  }
+
   /**
    * Resolves once the name is known, and how long its tasks are kept.
    * @param retentionMs null: for ever; undefined: as each Recovery says
    */
   async ensure(name: string, writer: RecordWriter, retentionMs?: number | null): Promise<void> {
     const known = this.#names.get(name);
-    // Every start of a task comes by here.
     if (known === null) return;
     // The worker's record is written for as long as it takes, and is waited for no longer than a create.
     await within(this.#clock, this.#waitMs(), known ?? this.#write(name, writer, retentionMs), () =>

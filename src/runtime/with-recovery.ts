@@ -2,12 +2,12 @@
 import { RecoveryError } from '../errors.js';
 import { isObject } from '../domain/check-options.js';
 import { checkId } from '../domain/ids.js';
-import { parseInput } from '../domain/schema.js';
 import type { SchemaInput, SchemaOutput, StandardSchema } from '../domain/schema.js';
 import { FIRST_VERSION } from '../state/head.js';
 import type { RecoveryContext } from './context.js';
 import type { Recovery } from './recovery.js';
 import type { Engine, Handler } from './engine.js';
+import { parsed } from './execution.js';
 import { budgetOf } from './options.js';
 import type { CallInput, Starter } from './starter.js';
 import { runIn } from './task-context.js';
@@ -89,25 +89,29 @@ export function wrap<A extends unknown[], R, D>(
   }
   const handler = handlerOf(engine, fn, options);
   engine.handlers.set(name, handler);
-  const prepared = async (args: A): Promise<{ taskId: string; input: CallInput }> => {
-    const parsed = handler.input === null ? args : [await parseInput(handler.input, name, args[0])];
+  // What no schema looks at is not waited for: every call of every task comes by here.
+  const prepared = (args: A, given: readonly unknown[]): { taskId: string; input: CallInput } => {
     const taskId = options.taskId === undefined ? engine.random.nonce() : options.taskId(...args);
     // An async one by mistake, which is refused: what it rejects with must not end the process.
     if (typeof taskId !== 'string') Promise.resolve<unknown>(taskId).catch(() => {});
     checkId(`The id that taskId gave for "${name}"`, taskId);
-    return { taskId, input: { raw: args, parsed, userContext: userContextOf(handler, args) } };
+    return { taskId, input: { raw: args, parsed: given, userContext: userContextOf(handler, args) } };
   };
   const start = async (...args: A): Promise<StartedTask<R>> => {
-    const { taskId, input } = await prepared(args);
+    const { taskId, input } = prepared(args, handler.input === null ? args : await parsed(handler, args));
     const { result } = await starter.start(handler, taskId, input);
     return { taskId, result: result as Promise<R> };
   };
+  const call = async (...args: A): Promise<R> => {
+    const { taskId, input } = prepared(args, handler.input === null ? args : await parsed(handler, args));
+    const { result } = await starter.start(handler, taskId, input);
+    return result as Promise<R>;
+  };
   const submit = async (...args: A): Promise<{ taskId: string }> => {
-    const { taskId, input } = await prepared(args);
+    const { taskId, input } = prepared(args, await parsed(handler, args));
     await starter.submit(handler, taskId, input);
     return { taskId };
   };
-  const call = async (...args: A): Promise<R> => (await start(...args)).result;
   const elsewhere = new WeakMap<object, WrappedTask<A, R>>();
   const on = (recovery: Pick<Recovery, 'withRecovery'>): WrappedTask<A, R> => {
     let wrapped = elsewhere.get(recovery);

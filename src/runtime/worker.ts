@@ -67,8 +67,14 @@ export class Worker implements LeaseHolder {
     await this.#open();
   }
 
+  /** Whether there is nothing to wait for before a task of that name: every start of a task comes by here. */
+  knows(name: string): boolean {
+    return this.#conflict === null && this.#writer?.abandoned === false && this.#names.has(name);
+  }
+
   /** Makes a task name known in the namespace, before its first task is; `retentionMs` as in `TaskNames`. */
   async ensureName(name: string, retentionMs: number | null | undefined): Promise<void> {
+    if (this.knows(name)) return;
     try {
       await this.#names.ensure(name, await this.#open(), retentionMs);
     } catch (error) {

@@ -14,8 +14,12 @@ import { Draft } from './draft.js';
 import { makeToken } from './token.js';
 
 interface Waiter {
-  readonly resolve: (nowMs: number) => void;
-  readonly reject: (error: RecoveryError) => void;
+  readonly tell: (nowMs: number) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+function timeItself(nowMs: number): number {
+  return nowMs;
 }
 
 /** What the owner of a writer wants to know and decide. */
@@ -105,18 +109,30 @@ export class RecordWriter implements BatchSource {
 
   /** Adds to the next batch and resolves, with the storage's time, once that is durable. */
   write(change: (draft: Draft) => void): Promise<number> {
+    return this.writeThen(change, timeItself);
+  }
+
+  /** `write(change).then(then)` with a promise less: each checkpoint of each task comes by here. */
+  writeThen<T>(change: (draft: Draft) => void, then: (nowMs: number) => T): Promise<T> {
     const closed = this.#dead?.() ?? (this.#finishing ? finished() : null);
     if (closed !== null) return Promise.reject(closed);
     change((this.#draft ??= new Draft()));
     return new Promise((resolve, reject) => {
-      this.#waiters.push({ resolve, reject });
+      const tell = (nowMs: number): void => {
+        try {
+          resolve(then(nowMs));
+        } catch (error) {
+          reject(error);
+        }
+      };
+      this.#waiters.push({ tell, reject });
       this.#enqueue();
     });
   }
 
   /** The last write of the chain, with whatever was noted. No renewal rides along: it would undo the end. */
-  finish(change: (draft: Draft) => void): Promise<number> {
-    const written = this.write(change);
+  finish<T>(change: (draft: Draft) => void, then: (nowMs: number) => T): Promise<T> {
+    const written = this.writeThen(change, then);
     this.#finishing = true;
     this.#renewWanted = false;
     return written;
@@ -184,7 +200,7 @@ export class RecordWriter implements BatchSource {
         this.#renewedMs = Math.max(this.#renewedMs, renewalSentMs);
         this.#owner.renewed(renewalSentMs, outcome.observed);
       }
-      for (const waiter of waiters) waiter.resolve(nowMs);
+      for (const waiter of waiters) waiter.tell(nowMs);
     } else if (outcome.status === 'conflict') {
       const error = this.#owner.lost(outcome.current);
       for (const waiter of waiters) waiter.reject(error);

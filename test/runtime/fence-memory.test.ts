@@ -17,12 +17,17 @@ it('property: remembers the highest fence of each task', () => {
   );
 });
 
-it('is bounded: the tasks not heard of for longest are forgotten', () => {
+it('is bounded: what was not heard of in the last 5,000 to 10,000 tasks is forgotten', () => {
   const memory = new FenceMemory();
-  for (let n = 0; n < 10_000; n += 1) memory.remember(`t${n}`, n + 1);
-  memory.remember('t0', 1);
-  memory.remember('new', 7);
-  expect([memory.highest('t0'), memory.highest('t1'), memory.highest('t2'), memory.highest('new')]).toEqual([
-    1, 0, 3, 7,
-  ]);
+  const remembered = (): number =>
+    Array.from({ length: 20_000 }, (_, n) => memory.highest(`t${n}`)).filter((fence) => fence > 0).length;
+  memory.remember('early', 7);
+  for (let n = 0; n < 20_000; n += 1) {
+    memory.remember(`t${n}`, n + 1);
+    if (n % 4_000 === 0) memory.remember('early', 3);
+    if (n % 2_500 !== 0) continue;
+    expect([memory.highest('early'), memory.highest(`t${n}`)]).toEqual([7, n + 1]);
+    expect(memory.highest(`t${Math.max(0, n - 4_990)}`)).toBe(Math.max(0, n - 4_990) + 1);
+    expect(remembered()).toBeLessThanOrEqual(10_000);
+  }
 });

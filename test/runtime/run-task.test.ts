@@ -40,8 +40,8 @@ describe('a job of', () => {
 
   it('a task that there is none of does not keep a call from making it', async () => {
     const at = lab(world);
-    // The call has to find out its id first.
-    const [made, job] = await Promise.all([at.task('t'), rejectionOf(at.recovery.runTask(envelope()))]);
+    // The job looks first, and the call waits for what it finds.
+    const [job, made] = await Promise.all([rejectionOf(at.recovery.runTask(envelope())), at.task('t')]);
     expect([made, job]).toEqual(['t!', expect.objectContaining({ code: 'TASK_NOT_FOUND' })]);
   });
 

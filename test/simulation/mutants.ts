@@ -92,10 +92,14 @@ export function renewsWithoutIndex(): void {
 
 /** Writes are acknowledged before they are durable. */
 export function acknowledgesEarly(): void {
-  const { write } = RecordWriter.prototype;
-  vi.spyOn(RecordWriter.prototype, 'write').mockImplementation(function (this: RecordWriter, change) {
-    write.call(this, change).catch(() => {});
-    return Promise.resolve(0);
+  const { writeThen } = RecordWriter.prototype;
+  vi.spyOn(RecordWriter.prototype, 'writeThen').mockImplementation(async function (
+    this: RecordWriter,
+    change,
+    then,
+  ) {
+    writeThen.call(this, change, () => {}).catch(() => {});
+    return then(0);
   });
 }
 
@@ -115,13 +119,13 @@ export function newTokenOnRetry(): void {
 interface Growth {
   readonly batch: Batch;
   readonly draft: Draft;
-  readonly late: { change: (draft: Draft) => void; resolve: (nowMs: number) => void; reject: () => void }[];
+  readonly late: { change: (draft: Draft) => void; tell: (nowMs: number) => void; reject: () => void }[];
   resent: boolean;
 }
 
 /** A batch that is sent again takes along what was written in the meantime, and answers for both. */
 export function growsOnRetry(): void {
-  const { freeze, write, settle, finish } = RecordWriter.prototype;
+  const { freeze, writeThen, settle, finish } = RecordWriter.prototype;
   const growths = new WeakMap<RecordWriter, Growth>();
   vi.spyOn(RecordWriter.prototype, 'freeze').mockImplementation(function (this: RecordWriter) {
     const batch = freeze.call(this);
@@ -138,17 +142,22 @@ export function growsOnRetry(): void {
       append: [...(batch.append ?? []), ...(parts.append ?? [])],
     };
   });
-  vi.spyOn(RecordWriter.prototype, 'write').mockImplementation(function (this: RecordWriter, change) {
+  vi.spyOn(RecordWriter.prototype, 'writeThen').mockImplementation(function (
+    this: RecordWriter,
+    change,
+    then,
+  ) {
     const growth = growths.get(this);
-    if (growth === undefined) return write.call(this, change);
+    if (growth === undefined) return writeThen.call(this, change, then);
     change(growth.draft);
-    return new Promise((resolve, reject) => {
-      growth.late.push({ change, resolve, reject: () => reject(new Error('refused')) });
+    return new Promise<unknown>((resolve, reject) => {
+      const tell = (nowMs: number): void => resolve(then(nowMs));
+      growth.late.push({ change, tell, reject: () => reject(new Error('refused')) });
     });
   });
-  vi.spyOn(RecordWriter.prototype, 'finish').mockImplementation(function (this: RecordWriter, change) {
+  vi.spyOn(RecordWriter.prototype, 'finish').mockImplementation(function (this: RecordWriter, change, then) {
     growths.delete(this);
-    return finish.call(this, change);
+    return finish.call(this, change, then);
   });
   vi.spyOn(RecordWriter.prototype, 'settle').mockImplementation(function (
     this: RecordWriter,
@@ -158,9 +167,9 @@ export function growsOnRetry(): void {
     const growth = growths.get(this);
     growths.delete(this);
     settle.call(this, outcome, nowMs);
-    for (const { change, resolve, reject } of growth?.late ?? []) {
-      if (growth?.resent === true) resolve(nowMs);
-      else write.call(this, change).then(resolve, reject);
+    for (const { change, tell, reject } of growth?.late ?? []) {
+      if (growth?.resent === true) tell(nowMs);
+      else writeThen.call(this, change, tell).catch(reject);
     }
   });
 }

@@ -170,7 +170,10 @@ describe('RecordWriter', () => {
     await begin();
     await clock.advance(1_000);
     writer.renew();
-    const end = writer.finish((draft) => draft.set('k', { status: 'completed' }));
+    const end = writer.finish(
+      (draft) => draft.set('k', { status: 'completed' }),
+      () => 'ended',
+    );
     writer.renew();
     writer.note((draft) => draft.set('k', { progress: '1' }));
     expect(await codeOf(writer.write(() => {}))).toBe('CONTEXT_CLOSED');
@@ -179,7 +182,7 @@ describe('RecordWriter', () => {
     expect(call.batches[0]?.observe).toBeUndefined();
     expect(call.batches[0]?.set).toEqual([{ key: 'k', fields: { status: 'completed' } }]);
     await call.apply();
-    await end;
+    expect(await end).toBe('ended');
     expect(await field('lease')).toBeUndefined();
     expect(calls).toEqual([]);
   });
