@@ -6,14 +6,6 @@ import type { Resume } from './journal.js';
 
 /** A first attempt's past, one for all: thousands of tasks run at once. */
 const NOTHING_TO_RESUME: Resume = { explicit: null, automatic: null, reached: new Set() };
-const FIRST_ATTEMPT = {
-  attempt: 1,
-  recovered: false,
-  checkpointSeq: 0,
-  hasAutomatic: false,
-  failed: null,
-  traced: false,
-} as const;
 const NO_STEPS: KeptPieces['steps'] = new Map();
 const NO_MAPS: KeptPieces['maps'] = new Map();
 
@@ -40,9 +32,23 @@ export function firstAttempt(engine: Engine, handler: Handler, begun: Begun): At
   const { taskId, priority, partition, fence, nonce, sentMs, origin, eventSeq, userText, args } = begun;
   const { name } = handler;
   const { leaseMs } = engine.settings;
-  const owner = engine.worker.incarnation;
+  const live = {
+    taskId,
+    name,
+    priority,
+    attempt: 1,
+    recovered: false,
+    owner: engine.worker.incarnation,
+    leaseMs,
+    startedMs: sentMs,
+    eventSeq,
+    checkpointSeq: 0,
+    hasAutomatic: false,
+    failed: null,
+    traced: false,
+  };
   return new Attempt(engine, handler, {
-    live: { ...FIRST_ATTEMPT, taskId, name, priority, owner, leaseMs, startedMs: sentMs, eventSeq },
+    live,
     partition,
     fence,
     nonce,

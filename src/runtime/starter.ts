@@ -39,9 +39,6 @@ interface Call {
   readonly userText: string | null;
 }
 
-/** A task that was just made, but for what the call says. */
-type Made = Omit<Begun, 'taskId' | 'userText' | 'args'>;
-
 /** What a call brings. */
 export interface CallInput {
   /** The arguments as they are stored. */
@@ -206,7 +203,21 @@ export class Starter {
         const { emitter } = this.#engine;
         if (started !== undefined && !emitter.idle) emitter.emit(localEvent(started, nowMs));
         const { priority } = task;
-        return this.#begin(call, { priority, partition, fence, nonce, sentMs, origin: fence, eventSeq: 1 });
+        const { userText, args } = call;
+        const origin = fence;
+        const eventSeq = 1;
+        return this.#begin(call, {
+          taskId,
+          priority,
+          partition,
+          fence,
+          nonce,
+          sentMs,
+          origin,
+          eventSeq,
+          userText,
+          args,
+        });
       },
       (error: unknown) => {
         // It may have been applied all the same; the sweeper takes it back then.
@@ -216,8 +227,8 @@ export class Starter {
     );
   }
 
-  #begin({ handler, taskId, inputText, userText, args }: Call, made: Made): Started {
-    const attempt = firstAttempt(this.#engine, handler, { ...made, taskId, userText, args });
+  #begin({ handler, taskId, inputText, args }: Call, begun: Begun): Started {
+    const attempt = firstAttempt(this.#engine, handler, begun);
     const invoke = (): unknown => handler.invoke(attempt.context, args);
     const result = attempt.run(watched(this.#engine, attempt, null, invoke));
     return { result: this.follow(handler, taskId, { attempt, result, inputText }) };
