@@ -64,6 +64,10 @@ export function piecesOf(parts: PieceParts): Pieces {
       attempt.journal.movedMs = clock.monotonicMs();
       return writer.write(change);
     },
+    writeThen: (change, then) => {
+      attempt.journal.movedMs = clock.monotonicMs();
+      return writer.writeThen(change, then);
+    },
     nowMs: () => clock.monotonicMs(),
   };
   const itemEvent = (draft: Draft, map: string, { key, index, runMs }: DoneItem): Fields => {
@@ -94,7 +98,7 @@ export class Pieces {
   }
 
   readonly step = <R>(name: string, fn: () => R | Promise<R>, options: StepOptions<R> = {}): Promise<R> =>
-    handled(async () => {
+    handled(() => {
       this.#reserve('step', name, fn);
       return runStep(this.#world, name, fn, options);
     });
@@ -108,7 +112,7 @@ export class Pieces {
     fn: (item: T, context: ItemContext) => R | Promise<R>,
     options: MapOptions<T>,
   ): Promise<unknown> =>
-    handled(async () => {
+    handled(() => {
       this.#reserve('map', name, fn);
       return new MapRun(this.#world, this.#hooks, name, items, fn, options).run();
     })) as MapItems;

@@ -76,6 +76,8 @@ export interface PieceWorld {
   readonly read: (key: string, fields: readonly string[]) => Promise<ReadonlyMap<string, string> | null>;
   /** Resolves with the storage's time once it is durable. */
   readonly write: (change: (draft: Draft) => void) => Promise<number>;
+  /** `write(change).then(then)` with a promise less. */
+  readonly writeThen: <T>(change: (draft: Draft) => void, then: () => T) => Promise<T>;
   /** Monotonic. */
   readonly nowMs: () => number;
   readonly live: LiveTask;
@@ -87,33 +89,67 @@ function stepPlace(name: string): string {
   return `step ${name}`;
 }
 
+function whatIs(world: PieceWorld, name: string): string {
+  return `step "${name}" of "${world.taskName}"`;
+}
+
 /** Runs a step, unless an earlier attempt has. */
-export async function runStep<R>(
+export function runStep<R>(
   world: PieceWorld,
   name: string,
   fn: () => R | Promise<R>,
   options: StepOptions<R>,
 ): Promise<R> {
   checkOptions(`step "${name}"`, options, CHECKS, []);
-  const what = `step "${name}" of "${world.taskName}"`;
+  const isNew = !world.kept.steps.has(name) && options.verify === undefined && !world.live.start.traced;
+  return isNew ? runNow(world, name, fn, options) : runOnce(world, name, fn, options);
+}
+
+async function runNow<R>(
+  world: PieceWorld,
+  name: string,
+  fn: () => R | Promise<R>,
+  options: StepOptions<R>,
+): Promise<R> {
+  const value = await (world.hooks.active ? watchedStep(world, name, fn) : fn());
+  // Kept also in a shutdown: it is done, and the lease is still ours.
+  return keepValue(world, name, value, options);
+}
+
+function put(world: PieceWorld, name: string, entry: string): Promise<number> {
+  return world.write((draft) => world.live.step(draft, name, entry));
+}
+
+function keepValue<R>(world: PieceWorld, name: string, value: R, { keepResult }: StepOptions<R>): Promise<R> {
+  const { entry, refused } = keepableText(value, {
+    keep: keepResult ?? true,
+    what: whatIs(world, name),
+    option: 'keepResult',
+    maxBytes: world.limits.resultBytes,
+    seal: (text) => world.seal(text, stepPlace(name)),
+  });
+  return world.writeThen(
+    (draft) => world.live.step(draft, name, entry),
+    () => {
+      if (refused !== null) throw refused;
+      world.assertUsable();
+      return value;
+    },
+  );
+}
+
+/** A step that an earlier attempt may have run, or begun, or that says what it does before it does it. */
+async function runOnce<R>(
+  world: PieceWorld,
+  name: string,
+  fn: () => R | Promise<R>,
+  options: StepOptions<R>,
+): Promise<R> {
+  const what = whatIs(world, name);
   const entry = await readEntry(world, name, what);
   // Kept by this very step in an earlier attempt, or out of reach because JSON could not hold it.
   if (entry?.state === 'done') return entry.value as R;
   if (entry?.state === 'unstorable') return undefined as R;
-  const put = (text: string): Promise<number> => world.write((draft) => world.live.step(draft, name, text));
-  const keep = async (value: R): Promise<R> => {
-    const kept = keepableText(value, {
-      keep: options.keepResult ?? true,
-      what,
-      option: 'keepResult',
-      maxBytes: world.limits.resultBytes,
-      seal: (text) => world.seal(text, stepPlace(name)),
-    });
-    await put(kept.entry);
-    if (kept.refused !== null) throw kept.refused;
-    world.assertUsable();
-    return value;
-  };
   if (options.verify !== undefined) {
     if (entry?.state === 'started') {
       const doubt = { idempotencyKey: world.idempotencyKey(name), signal: world.signal() };
@@ -125,13 +161,12 @@ export async function runStep<R>(
           `verify of ${what} must answer { done: true, result } or { done: false }.`,
         );
       }
-      if (verdict.done) return keep(verdict.result);
-    } else await put(entries.started);
+      if (verdict.done) return keepValue(world, name, verdict.result, options);
+    } else await put(world, name, entries.started);
   }
   if (world.live.start.traced) await world.write((draft) => world.live.at(draft, name));
   world.assertUsable();
-  // Kept also in a shutdown: it is done, and the lease is still ours.
-  return keep(await (world.hooks.active ? watchedStep(world, name, fn) : fn()));
+  return runNow(world, name, fn, options);
 }
 
 function watchedStep<R>(
