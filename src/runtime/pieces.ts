@@ -76,13 +76,17 @@ export function piecesOf(parts: PieceParts): Pieces {
   };
   return new Pieces(world, {
     discover: async (name, itemKeys) => (discover === null ? null : discover(name, itemKeys)),
-    keep: async (map, mark, key, entry, done) => {
+    keep: (map, mark, key, entry, done) => {
       let event: Fields | null = null;
-      const nowMs = await world.write((draft) => {
-        live.item(draft, map, mark, key, entry);
-        if (done !== null && settings.itemEvents) event = itemEvent(draft, map, done);
-      });
-      if (event !== null) emitter.emit(localEvent(event, nowMs));
+      return world.writeThen(
+        (draft) => {
+          live.item(draft, map, mark, key, entry);
+          if (done !== null && settings.itemEvents) event = itemEvent(draft, map, done);
+        },
+        (nowMs) => {
+          if (event !== null) emitter.emit(localEvent(event, nowMs));
+        },
+      );
     },
   });
 }

@@ -77,7 +77,7 @@ export interface PieceWorld {
   /** Resolves with the storage's time once it is durable. */
   readonly write: (change: (draft: Draft) => void) => Promise<number>;
   /** `write(change).then(then)` with a promise less. */
-  readonly writeThen: <T>(change: (draft: Draft) => void, then: () => T) => Promise<T>;
+  readonly writeThen: <T>(change: (draft: Draft) => void, then: (nowMs: number) => T) => Promise<T>;
   /** Monotonic. */
   readonly nowMs: () => number;
   readonly live: LiveTask;
