@@ -79,7 +79,7 @@ export class Store {
     return Math.floor(mark.storageMs + monotonicMs - mark.monotonicMs);
   }
 
-  async read(
+  read(
     partition: string,
     wanted: readonly string[],
     fields?: readonly string[],
@@ -106,11 +106,11 @@ export class Store {
     }
   }
 
-  async commit(partition: string, batches: readonly Batch[]): Promise<CommitReply> {
+  commit(partition: string, batches: readonly Batch[]): Promise<CommitReply> {
     return this.#noted(partition, () => this.storage.commit(partition, batches, this.#options));
   }
 
-  async range(
+  range(
     partition: string,
     index: string,
     query: RangeQuery,
