@@ -1,5 +1,6 @@
 import type { Options } from 'tsup';
 import { bundledLicenses, sharedEntries } from './scripts/cli-bundle.js';
+import { nodeModules } from './scripts/node-modules.js';
 
 const shared: Options = {
   format: ['esm'],
@@ -7,6 +8,7 @@ const shared: Options = {
   platform: 'node',
   splitting: true,
   sourcemap: false,
+  esbuildPlugins: [nodeModules],
 };
 
 // tsup's declaration build sets options that TypeScript 6 calls deprecated.

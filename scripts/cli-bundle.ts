@@ -13,10 +13,14 @@ interface Build {
     options: { filter: RegExp },
     callback: (args: { path: string; resolveDir: string }) => { path: string; external: boolean } | undefined,
   ): void;
+  onLoad(
+    options: { filter: RegExp },
+    callback: (args: { path: string }) => { contents: string; loader: 'ts' },
+  ): void;
   onEnd(callback: (result: { metafile?: Metafile | undefined }) => void): void;
 }
 
-interface Plugin {
+export interface Plugin {
   readonly name: string;
   setup(build: Build): void;
 }

@@ -3,7 +3,8 @@
  * stored and back. What comes back is the text that went in, or `CODEC_FAILED`; no error holds a payload or a key.
  */
 import { isUtf8 } from 'node:buffer';
-import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { types } from 'node:util';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { RecoveryError } from '../errors.js';

@@ -1,6 +1,5 @@
 /** An orderly end on a signal, for those who ask for it: a library must not take over a process unasked. */
 import { constants } from 'node:os';
-import process from 'node:process';
 import { checkOptions, listOf, number, oneOf } from '../domain/check-options.js';
 import { kindOf } from '../errors.js';
 import { log } from '../log.js';
