@@ -3,6 +3,7 @@ import { RecoveryError } from '../errors.js';
 import type { CrashEvidence, TaskRecord } from '../domain/task.js';
 import { endBatch } from '../state/endings.js';
 import type { Head } from '../state/head.js';
+import { indexes, keys } from '../state/keys.js';
 import type { Stamp } from '../state/removal.js';
 import { refusalError } from '../state/record-writer.js';
 import { localEvent } from '../state/task-events.js';
@@ -20,6 +21,15 @@ export async function applied({ queue, emitter }: Engine, partition: string, bat
   if (outcome.status === 'duplicate' && batch.guard.next === null && !again) return false;
   for (const event of batch.append ?? []) emitter.emit(localEvent(event, nowMs));
   return true;
+}
+
+/** Takes a worker off the books. */
+export function removalOf(incarnation: string, token: string, notAfterMs: number): Batch {
+  return {
+    guard: { key: keys.worker(incarnation), expect: token, next: null },
+    notAfter: notAfterMs,
+    index: [{ index: indexes.workers, id: incarnation, score: null }],
+  };
 }
 
 const CODES = { dead_letter: 'TASK_DEAD_LETTER', cancelled: 'TASK_CANCELLED' } as const;

@@ -8,7 +8,7 @@ import type { Engine } from './engine.js';
 import { notAfter } from './engine.js';
 import type { Candidate, DeadWorker, OrphanFinder } from './orphans.js';
 import type { ReportBuilder } from './report.js';
-import { removalOf } from './worker.js';
+import { removalOf } from './commits.js';
 
 /** An orphan that no function is registered for here. */
 export interface Unhandled {

@@ -84,9 +84,9 @@ class Own implements Flight, OwnFlight {
     this.#settle(LOST);
   }
 
-  failed(error: unknown): void {
+  failed(reason: unknown): void {
     this.#close(this);
-    const failure = Promise.reject<boolean>(error);
+    const failure = Promise.reject<boolean>(reason);
     failure.catch(ignore);
     this.#settle(failure);
   }

@@ -23,3 +23,10 @@ export function assertSameName(taskId: string, stored: string, given: string): v
     },
   );
 }
+
+/** Arguments left out at the end are no arguments. */
+export function trimmed(args: readonly unknown[]): readonly unknown[] {
+  let { length } = args;
+  while (length > 0 && args[length - 1] === undefined) length -= 1;
+  return args.slice(0, length);
+}

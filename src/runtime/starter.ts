@@ -22,7 +22,7 @@ import { purge } from './purging.js';
 import { pollMs, Retries } from './retries.js';
 import type { FirstStart, Started, StartedClaim } from './retries.js';
 import type { Slots } from './slots.js';
-import { assertSameInput, assertSameName } from './same-task.js';
+import { assertSameInput, assertSameName, trimmed } from './same-task.js';
 import { inputTextOf } from './snapshot.js';
 import { watched } from './watching.js';
 import { beginSubmitted, isSubmitted, queueOf, sendAgain, submit } from './submitter.js';
@@ -293,11 +293,4 @@ function checkedGroup(name: string, group: unknown): string {
   // An async one by mistake, which is refused: what it rejects with must not end the process.
   if (typeof group !== 'string') Promise.resolve(group).catch(() => {});
   return checkId(`The group of "${name}"`, group);
-}
-
-/** Arguments left out at the end are no arguments. */
-function trimmed(args: readonly unknown[]): readonly unknown[] {
-  let { length } = args;
-  while (length > 0 && args[length - 1] === undefined) length -= 1;
-  return args.slice(0, length);
 }

@@ -112,15 +112,22 @@ export function wrap<A extends unknown[], R, D>(
     await starter.submit(handler, taskId, input);
     return { taskId };
   };
-  const elsewhere = new WeakMap<object, WrappedTask<A, R>>();
-  const on = (recovery: Pick<Recovery, 'withRecovery'>): WrappedTask<A, R> => {
-    let wrapped = elsewhere.get(recovery);
+  return Object.assign(call, { taskName: name, start, submit, with: onOthers(fn, options) });
+}
+
+function onOthers<A extends unknown[], R, D>(
+  fn: TaskFunction<A, R, D>,
+  options: AnyTaskOptions<A, R>,
+): WrappedTask<A, R>['with'] {
+  const wrapped = new WeakMap<object, WrappedTask<A, R>>();
+  return (recovery) => {
+    const known = wrapped.get(recovery);
+    if (known !== undefined) return known;
     // Whatever signature it was wrapped with, it is the same function and the same options.
-    const again = (): WrappedTask<A, R> => recovery.withRecovery(fn, options as TaskOptions<A, R>);
-    if (wrapped === undefined) elsewhere.set(recovery, (wrapped = again()));
-    return wrapped;
+    const made = recovery.withRecovery(fn, options as TaskOptions<A, R>);
+    wrapped.set(recovery, made);
+    return made;
   };
-  return Object.assign(call, { taskName: name, start, submit, with: on });
 }
 
 /** A function as the runtime sees it. */

@@ -9,8 +9,9 @@ import { OLDEST_FIELD, RUN_FIELD } from '../monitoring/figures.js';
 import { indexes, keys } from '../state/keys.js';
 import { RecordWriter, refusalError } from '../state/record-writer.js';
 import { fenceOf, makeToken } from '../state/token.js';
-import type { Batch, Fields, StoredRecord } from '../storage/storage.js';
+import type { Fields, StoredRecord } from '../storage/storage.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
+import { removalOf } from './commits.js';
 import type { Engine } from './engine.js';
 import { admissionMs, assertOpen, notAfter } from './engine.js';
 import type { ProcessIdentity } from './identity.js';
@@ -295,12 +296,4 @@ export class Worker implements LeaseHolder {
     this.#onConflict(conflict);
     return conflict;
   }
-}
-
-export function removalOf(incarnation: string, token: string, notAfterMs: number): Batch {
-  return {
-    guard: { key: keys.worker(incarnation), expect: token, next: null },
-    notAfter: notAfterMs,
-    index: [{ index: indexes.workers, id: incarnation, score: null }],
-  };
 }

@@ -141,6 +141,7 @@ describe.each([1, 3])('runStartupRecovery, on %i partitions', (partitions) => {
     const next = world.proc({ concurrency: 4 });
     for (const priority of [0, 10, 5]) define(next, priority);
     const run = await next.recovery.runStartupRecovery({ concurrency: 2 });
+    await settled();
     const waves: string[][] = [];
     while (order.length > 0) {
       waves.push(order.splice(0).map((id) => id.slice(0, -1)));
