@@ -82,6 +82,8 @@ export interface Surroundings<I> {
 /** Nothing can be proven: death shows by the lease alone. */
 const NO_PROOF: ProcessTable = { readText: () => null, readLink: () => null, signal0: () => 'exists' };
 
+/** Less virtual time than a run may go without progress. */
+const NAP_MS = 300_000;
 const POLL_MS = 1_000;
 
 /** Calls on a context that a dead process must never hear of again. */
@@ -224,9 +226,12 @@ export class Incarnation<I> implements Caller {
         if (!outside.has(name)) outside.set(name, make());
         return outside.get(name) as T;
       },
-      sleep: (ms) => {
-        progressed();
-        return clock.sleep(ms);
+      sleep: async (ms) => {
+        // However long, and however slow the machine: who sleeps awaits nothing that is outside.
+        for (let sleptMs = 0; sleptMs === 0 || sleptMs < ms; sleptMs += NAP_MS) {
+          progressed();
+          await clock.sleep(Math.min(ms - sleptMs, NAP_MS));
+        }
       },
       now: () => clock.wallMs(),
     };
