@@ -188,7 +188,7 @@ describe('exploreCrashes', () => {
         name: 'sleepy',
         taskId: ({ id }) => id,
       });
-    const error = await errorOf(explore(sleepy));
+    const error = await errorOf(explore(sleepy, { stallMs: 100 }));
     expect(error).toMatchObject({ code: 'EXPLORE_STALLED' });
     expect(error.message).toContain('sleep less');
   }, 60_000);
