@@ -2,7 +2,7 @@
 import { systemClock } from '../../clock.js';
 import { messageOf, RecoveryError } from '../../errors.js';
 import { toStorageError } from './errors.js';
-import type { Script } from './scripts.js';
+import type { Script } from './script.js';
 
 /** What commands are given. */
 export type RedisArgument = string | Buffer;
