@@ -5,6 +5,7 @@
  * clock and always runs on a master. ioredis may send a call twice; the guard's token makes that harmless, and
  * any options of the client are fine.
  */
+import { systemClock } from '../clock.js';
 import { RecoveryError } from '../errors.js';
 import { log } from '../log.js';
 import { checkBatch, checkKnown } from './check.js';
@@ -181,27 +182,25 @@ class RedisCalls {
     const decode = (reply: unknown): CommitReply => readOutcomes(reply, batches, refused);
     const { maxEvents } = this.#settings;
     return this.within('a commit', options, async (ms) => {
-      let reply = await this.#ask(cheapestCall(partition, sent, maxEvents), ms, decode);
-      if (reply === NOT_PLAIN) reply = await this.#ask(generalCall(partition, sent, maxEvents), ms, decode);
+      const until = systemClock.monotonicMs() + ms;
+      let reply = await this.#ask(cheapestCall(partition, sent, maxEvents), until, decode);
+      if (reply === NOT_PLAIN)
+        reply = await this.#ask(generalCall(partition, sent, maxEvents), until, decode);
       return decode(reply);
     });
   }
 
   /** Once more with plain arguments when the server cannot unpack them. */
-  async #ask(
-    call: CommitCall,
-    deadlineMs: number,
-    decode: (reply: unknown) => CommitReply,
-  ): Promise<unknown> {
-    const reply = await this.#send(call, deadlineMs, decode);
+  async #ask(call: CommitCall, until: number, decode: (reply: unknown) => CommitReply): Promise<unknown> {
+    const reply = await this.#send(call, until, decode);
     if (reply !== CANNOT_UNPACK) return reply;
     this.#packs = false;
-    return this.#send(call, deadlineMs, decode);
+    return this.#send(call, until, decode);
   }
 
   #send(
     { script, keys, args }: CommitCall,
-    deadlineMs: number,
+    until: number,
     decode: (reply: unknown) => CommitReply,
   ): Promise<unknown> {
     const all: RedisArgument[] = [...keys];
@@ -212,7 +211,7 @@ class RedisCalls {
     // A text says that nothing was done.
     const wrote = (reply: unknown): boolean =>
       typeof reply !== 'string' && wroteSomething(decode(reply).outcomes);
-    return runScriptAndWait(this.#client, script, keys.length, all, { replicas, deadlineMs, wrote });
+    return runScriptAndWait(this.#client, script, keys.length, all, { replicas, until, wrote });
   }
 }
 

@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { MemoryPartition, storageOver } from '../../src/storage/memory.js';
 import { redisStorage } from '../../src/storage/redis.js';
+import type { RedisClient } from '../../src/storage/redis.js';
 import { PLAIN } from '../../src/storage/redis/plain-script.js';
 import { COMMIT } from '../../src/storage/redis/scripts.js';
 import type { Batch, Storage } from '../../src/storage/storage.js';
@@ -19,10 +20,8 @@ let storage: Storage;
 let ran: string[] = [];
 const runs = (): string[] => ran.splice(0);
 
-beforeAll(async () => {
-  server = await startRedis();
-  client = connect({ port: server.port });
-  storage = redisStorage({
+function watched(client: Redis): RedisClient {
+  return {
     evalsha: (sha, count, args) => {
       ran.push(sha === PLAIN.sha ? 'plain' : sha === COMMIT.sha ? 'general' : 'other');
       return client.evalsha(sha, count, args);
@@ -33,7 +32,13 @@ beforeAll(async () => {
     config: (get, name) => client.config(get, name),
     on: (event, listener) => client.on(event, listener),
     off: (event, listener) => client.off(event, listener),
-  });
+  };
+}
+
+beforeAll(async () => {
+  server = await startRedis();
+  client = connect({ port: server.port });
+  storage = redisStorage(watched(client));
 });
 afterEach(async () => {
   await client.flushall();
@@ -154,7 +159,9 @@ describe('many batches in a call', () => {
     const small = redisStorage(client, { maxEvents: 100 });
     for (let at = 0; at < 10; at += 1) {
       const append = Array.from({ length: 50 }, () => ({ n: `${at}` }));
-      await small.commit(PART, [create(`a${at}`, { append }), change('b', 'nobody', { append })]);
+      const parts = [{ index: [] }, { append }, { index: [] }];
+      const made = parts.map((part, turn) => create(`a${at}.${turn}`, part));
+      await small.commit(PART, [...made, change('b', 'nobody', { append })]);
     }
     const kept = await events(small);
     expect(kept.length).toBeLessThan(300);
@@ -173,6 +180,21 @@ describe('many batches in a call', () => {
       runs();
     }
   });
+});
+
+test.each([
+  ['removes', { remove: ['x'] }, null],
+  ['unsets', { unset: [{ key: 'x', fields: ['f'] }] }, null],
+  ['counts', { increment: [{ key: 'x', field: 'f', by: 1 }] }, { f: '2' }],
+])('a batch that also %s goes the general way', async (_, parts, left) => {
+  const made = create('a', { set: [{ key: 'x', fields: { f: '1' } }], append: [{ n: '1' }] });
+  await one(storage, made);
+  runs();
+  expect(await statuses([change('a', made.guard.next, { ...parts, append: [{ n: '2' }] })])).toEqual([
+    'applied',
+  ]);
+  expect(runs()).toEqual(['general']);
+  expect(await fieldsOf(storage, 'x')).toEqual(left);
 });
 
 describe('what goes wrong', () => {
@@ -237,22 +259,37 @@ describe('what goes wrong', () => {
     expect(await client.keys('*')).toHaveLength(2);
   });
 
-  test.each(['-xadd', '-zadd', '-zrem', '-hset'])(
-    'a user without a right (%s): an error, and no batch counts as applied',
-    async (right) => {
-      await client.call('ACL', 'SETUSER', 'narrow', 'reset', 'on', '>pw', '~*', '+@all', right);
-      const as = redisStorage(connect({ port: server.port, username: 'narrow', password: 'pw' }));
-      await client.zadd(`{${PART}}:i:i`, 1, 'x', 1, 'y');
-      const both = [...index, { index: 'i', id: 'y', score: null }];
-      const batches = [
-        create('one', { index: both, append, set: [{ key: 'o', fields: { f: '1' } }] }),
-        create('two', { index: both, append }),
-      ];
-      const denied = { code: 'STORAGE_UNAVAILABLE' };
-      await expect(as.commit(PART, batches)).rejects.toMatchObject(denied);
-      const { records } = await storage.read(PART, ['one', 'two']);
-      expect(records).toEqual([null, null]);
-      await expect(as.commit(PART, batches)).rejects.toMatchObject(denied);
-    },
-  );
+  const entry = { index: [{ index: 'i', id: 'x', score: 1 }] };
+  const leave = { index: [{ index: 'i', id: 'y', score: null }] };
+  const other = { set: [{ key: 'o', fields: { f: '1' } }] };
+  const told = { append: [{ n: '1' }] };
+  test.each([
+    { right: '-zadd', parts: [{ ...entry, ...told }], after: 'nothing' },
+    { right: '-hset', parts: [{ index: [] }], after: 'nothing' },
+    { right: '-hset', parts: [other, told], after: 'nothing' },
+    { right: '-xadd', parts: [told], after: 'nothing' },
+    { right: '-zrem', parts: [entry, leave], after: 'an entry' },
+    { right: '-hset', parts: [entry], after: 'an entry' },
+    { right: '-hset', parts: [told], after: 'an event' },
+    { right: '-xadd', parts: [{ ...other, ...told }], after: 'a record' },
+    { right: '-xadd', parts: [{ index: [] }, told], after: 'a token' },
+  ])('a user without a right ($right, after $after): an error, and nothing is tried again', async (point) => {
+    await client.call('ACL', 'SETUSER', 'narrow', 'reset', 'on', '>pw', '~*', '+@all', point.right);
+    const as = redisStorage(watched(connect({ port: server.port, username: 'narrow', password: 'pw' })));
+    const batches = point.parts.map((parts, at) => create(`k${at}`, parts));
+    await expect(as.commit(PART, batches)).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+    // Only what has written nothing may go to the general script.
+    expect(runs()).toEqual(point.after === 'nothing' ? ['plain', 'general'] : ['plain']);
+    expect(await fieldsOf(storage, `k${point.parts.length - 1}`)).toBeNull();
+  });
+
+  test('a call that has to go twice still ends in time when it waits for replicas', async () => {
+    await client.set(`{${PART}}:r:a`, 'text');
+    const replicated = redisStorage(watched(connect({ port: server.port })), {
+      waitReplicas: 1,
+      callDeadlineMs: 600,
+    });
+    expect(await one(replicated, create('a', { append }))).toMatchObject({ code: 'WRONG_TYPE' });
+    await replicated.close();
+  });
 });

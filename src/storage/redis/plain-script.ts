@@ -99,20 +99,20 @@ while p < first do
   local guard, e = K[k], p + 5 + A[p + 3]
   if states[n] == 1 then
     local at, reply = e + 1, nil
-    for i = 1, A[p + 4] do
+    for i = 1, A[p + 5] do
       local to = at + A[at]
-      if n == newest and i == A[p + 4] + 0 then
+      reply = try('HSET', K[k + i], unpack(A, at + 1, to))
+      if type(reply) == 'table' then return failed(reply, K[k + i]) end
+      wrote, at = true, to + 1
+    end
+    for _ = 1, A[p + 4] do
+      local to = at + A[at]
+      if n == newest then
         reply = try('XADD', log, 'MAXLEN', '~', events, '*', unpack(A, at + 1, to))
       else
         reply = try('XADD', log, '*', unpack(A, at + 1, to))
       end
       if type(reply) == 'table' then return failed(reply, log) end
-      wrote, at = true, to + 1
-    end
-    for i = 1, A[p + 5] do
-      local to = at + A[at]
-      reply = try('HSET', K[k + i], unpack(A, at + 1, to))
-      if type(reply) == 'table' then return failed(reply, K[k + i]) end
       wrote, at = true, to + 1
     end
     reply = try('HSET', guard, 'token', unpack(A, p + 6, e))

@@ -5,7 +5,7 @@
  *
  * ARGV: where the index changes begin, how many events are kept (or '' when the call has none), then for each batch
  *   number of ARGV, notAfter or '', expect or '', length of the guard's part, number of events, number of other
- *   records, next, the guard's other fields, the events, and the other records, each with its length before it
+ *   records, next, the guard's other fields, the other records and the events, each with its length before it
  * then for each index change: ZADD or ZREM, number of values, number of values an entry, the values, and the number of
  *   the batch that each entry is of, from 1; in the end the positions of values that are ms from now, and how many these are.
  * KEYS: for each index change the index; for each batch the guard and the other records; the event log.
@@ -71,12 +71,12 @@ class PlainEncoder {
     }
     args[start + 3] = args.length - start - 6;
     if (fields > MOST_FIELDS) return false;
-    for (const event of append) this.#sized(event);
     for (const each of others === 0 ? [] : set) {
       if (each.key === guard.key) continue;
       keys.push(recordKey(this.#partition, each.key));
       if (this.#sized(each.fields) > MOST_FIELDS) return false;
     }
+    for (const event of append) this.#sized(event);
     args[start + 5] = others;
     args[start] = args.length - start;
     this.#batches += 1;

@@ -26,9 +26,10 @@ function pushTexts(args: Packable[], fields: Fields): boolean {
   return true;
 }
 
+/** A batch that expects no record has a notAfter. */
 function onlySets(batch: Batch): boolean {
   const { guard, notAfter, observe, remove, unset, increment, index, append } = batch;
-  if (guard.expect === null || guard.next === null) return false;
+  if (guard.next === null) return false;
   return (notAfter ?? observe ?? remove ?? unset ?? increment ?? index ?? append) === undefined;
 }
 
