@@ -107,8 +107,9 @@ describe('many batches in a call', () => {
             const current = records[at]?.get('token') ?? null;
             const next = how === 'sent before' && current !== null ? current : `t${(fresh += 1)}`;
             const expect = how === 'wrong' || next === current ? 'other' : current;
-            const notAfter = how === 'late' ? 1 : FAR;
-            return { ...parts, guard: { key, expect, next }, notAfter };
+            const timed = how === 'late' || expect === null;
+            const notAfter = timed ? { notAfter: how === 'late' ? 1 : FAR } : {};
+            return { ...parts, guard: { key, expect, next }, ...notAfter };
           });
           const reply = await storage.commit(partition, batches);
           nowMs = reply.nowMs;
