@@ -5,21 +5,24 @@
  * clock and always runs on a master. ioredis may send a call twice; the guard's token makes that harmless, and
  * any options of the client are fine.
  */
+import { systemClock } from '../clock.js';
 import { RecoveryError } from '../errors.js';
 import { log } from '../log.js';
 import { checkBatch, checkKnown } from './check.js';
+import { cheapestCall, generalCall } from './redis/call.js';
+import type { CommitCall } from './redis/call.js';
 import { runScript, runScriptAndWait, withDeadline } from './redis/client.js';
 import type { RedisArgument, RedisClient, RedisNode, RedisPipeline } from './redis/client.js';
 import { OutcomeReader, list, toEntries, toEventPage, toPart, toRecord, whole } from './redis/decode.js';
-import { encodeCommit, hasTooLargeEvent } from './redis/encode.js';
-import type { EncodedCommit } from './redis/encode.js';
+import { hasTooLargeEvent } from './redis/encode.js';
 import { closedError } from './redis/errors.js';
 import { inspectRedis } from './redis/inspect.js';
 import { eventsKey, indexKey, recordKey } from './redis/keys.js';
 import { pack } from './redis/pack.js';
-import { encodePuts } from './redis/put.js';
-import { CANNOT_UNPACK, COMMIT, COUNT, EVENTS, PUT, RANGE, READ } from './redis/scripts.js';
-import type { Script } from './redis/scripts.js';
+import { NOT_PLAIN } from './redis/plain-script.js';
+import { CANNOT_UNPACK } from './redis/script.js';
+import type { Script } from './redis/script.js';
+import { COUNT, EVENTS, RANGE, READ } from './redis/scripts.js';
 import { DEFAULT_CALL_DEADLINE_MS, DEFAULT_MAX_EVENTS } from './storage.js';
 import type {
   Batch,
@@ -176,23 +179,28 @@ class RedisCalls {
         outcomes: refused.filter((one) => one !== null),
       }));
     }
-    const puts = encodePuts(partition, sent);
-    const script = puts === null ? COMMIT : PUT;
-    const encoded = puts ?? encodeCommit(partition, sent, this.#settings.maxEvents);
     const decode = (reply: unknown): CommitReply => readOutcomes(reply, batches, refused);
-    return this.within('a commit', options, (ms) =>
-      this.#send(script, encoded, ms, decode).then((reply) => {
-        if (reply !== CANNOT_UNPACK) return decode(reply);
-        this.#packs = false;
-        return this.#send(script, encoded, ms, decode).then(decode);
-      }),
-    );
+    const { maxEvents } = this.#settings;
+    return this.within('a commit', options, async (ms) => {
+      const until = systemClock.monotonicMs() + ms;
+      let reply = await this.#ask(cheapestCall(partition, sent, maxEvents), until, decode);
+      if (reply === NOT_PLAIN)
+        reply = await this.#ask(generalCall(partition, sent, maxEvents), until, decode);
+      return decode(reply);
+    });
+  }
+
+  /** Once more with plain arguments when the server cannot unpack them. */
+  async #ask(call: CommitCall, until: number, decode: (reply: unknown) => CommitReply): Promise<unknown> {
+    const reply = await this.#send(call, until, decode);
+    if (reply !== CANNOT_UNPACK) return reply;
+    this.#packs = false;
+    return this.#send(call, until, decode);
   }
 
   #send(
-    script: Script,
-    { keys, args }: EncodedCommit,
-    deadlineMs: number,
+    { script, keys, args }: CommitCall,
+    until: number,
     decode: (reply: unknown) => CommitReply,
   ): Promise<unknown> {
     const all: RedisArgument[] = [...keys];
@@ -200,9 +208,10 @@ class RedisCalls {
     else for (const arg of args) all.push(String(arg));
     const replicas = this.#settings.waitReplicas;
     if (replicas === 0) return runScript(this.#client, script, keys.length, all);
+    // A text says that nothing was done.
     const wrote = (reply: unknown): boolean =>
-      reply !== CANNOT_UNPACK && wroteSomething(decode(reply).outcomes);
-    return runScriptAndWait(this.#client, script, keys.length, all, { replicas, deadlineMs, wrote });
+      typeof reply !== 'string' && wroteSomething(decode(reply).outcomes);
+    return runScriptAndWait(this.#client, script, keys.length, all, { replicas, until, wrote });
   }
 }
 

@@ -9,6 +9,7 @@ import { recordKey } from '../../src/storage/redis/keys.js';
 import { storageSuite } from '../../src/testing/index.js';
 import type { Law, StorageFaults, SuiteOpenOptions, SuiteStore } from '../../src/testing/index.js';
 import { startCluster } from '../support/redis-groups.js';
+import { warm } from '../support/redis-batches.js';
 import { redisCommand, startRedis } from '../support/redis-server.js';
 import type { RedisCluster } from '../support/redis-groups.js';
 import type { RedisServer } from '../support/redis-server.js';
@@ -83,7 +84,7 @@ describe.each([
       const storage = redisStorage(through, options);
       const second = redisStorage(direct, options);
       // Connected, and the scripts known to the server: the faults hit the case's own requests.
-      await storage.commit('warm-up', [{ guard: { key: 'none', expect: 'a', next: 'b' } }]);
+      await warm(storage, 'warm-up');
       return {
         storage,
         second,

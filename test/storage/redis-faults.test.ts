@@ -3,7 +3,16 @@ import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { redisStorage } from '../../src/storage/redis.js';
 import type { Batch, Storage } from '../../src/storage/storage.js';
-import { PART, change, connect, create, disconnectAll, fieldsOf, one } from '../support/redis-batches.js';
+import {
+  PART,
+  change,
+  connect,
+  create,
+  disconnectAll,
+  fieldsOf,
+  one,
+  warm,
+} from '../support/redis-batches.js';
 import { startRedis } from '../support/redis-server.js';
 import type { RedisServer } from '../support/redis-server.js';
 import { startProxy } from '../support/tcp-proxy.js';
@@ -56,7 +65,7 @@ describe('faults', () => {
   test('a reply that got lost: the same batch again is a duplicate and counts once', async () => {
     const behind = connect({ port: proxy.port, maxRetriesPerRequest: 0 });
     const over = redisStorage(behind);
-    await one(over, create('warm'));
+    await warm(over);
     const batch = create('a', { increment: [{ key: 'n', field: 'f', by: 1 }], append: [{ n: '1' }] });
     const dropped = proxy.dropNextReply((bytes) => bytes.includes('evalsha'));
     await expect(over.commit(PART, [batch])).rejects.toMatchObject({
@@ -73,7 +82,7 @@ describe('faults', () => {
   test('ioredis sends a commit twice by default: it is applied once', async () => {
     const over = redisStorage(connect({ port: proxy.port }));
     await over.read(PART, []);
-    await one(over, create('warm'));
+    await warm(over);
     const dropped = proxy.dropNextReply((bytes) => bytes.includes('evalsha'));
     const batch = create('a', { increment: [{ key: 'n', field: 'f', by: 1 }] });
     expect(await one(over, batch)).toMatchObject({ status: 'duplicate' });

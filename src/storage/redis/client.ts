@@ -2,7 +2,7 @@
 import { systemClock } from '../../clock.js';
 import { messageOf, RecoveryError } from '../../errors.js';
 import { toStorageError } from './errors.js';
-import type { Script } from './scripts.js';
+import type { Script } from './script.js';
 
 /** What commands are given. */
 export type RedisArgument = string | Buffer;
@@ -70,22 +70,21 @@ function notReplicated(acks: unknown, replicas: number): RecoveryError {
 /**
  * Runs a script and then WAIT in one pipeline: on the same connection, and ioredis gives up an incomplete
  * pipeline when that breaks. A WAIT of its own could ask a new master about another one's write.
- * `wrote` tells from the script's reply whether there is something to wait for.
+ * `until` is when the call ends, by the monotonic clock. `wrote` tells from the script's reply whether there is something to wait for.
  */
 export async function runScriptAndWait(
   client: RedisClient,
   script: Script,
   keyCount: number,
   args: RedisArgument[],
-  wait: { readonly replicas: number; readonly deadlineMs: number; wrote(reply: unknown): boolean },
+  wait: { readonly replicas: number; readonly until: number; wrote(reply: unknown): boolean },
 ): Promise<unknown> {
-  const until = systemClock.monotonicMs() + wait.deadlineMs;
   const send = async (byText: boolean): Promise<unknown> => {
     const pipeline = client.pipeline();
     if (byText) pipeline.eval(script.text, keyCount, args);
     else pipeline.evalsha(script.sha, keyCount, args);
     // Before the call's own end, or nobody would learn how many replicas there were; WAIT may end 100 ms late.
-    const leftMs = until - systemClock.monotonicMs();
+    const leftMs = wait.until - systemClock.monotonicMs();
     const timeoutMs = Math.max(1, Math.floor(leftMs * 0.75 - 100));
     pipeline.wait(wait.replicas, timeoutMs);
     const [ran, waited] = (await pipeline.exec()) ?? [];

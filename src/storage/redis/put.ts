@@ -26,18 +26,19 @@ function pushTexts(args: Packable[], fields: Fields): boolean {
   return true;
 }
 
+/** A batch that expects no record has a notAfter. */
 function onlySets(batch: Batch): boolean {
-  const { notAfter, observe, remove, unset, increment, index, append } = batch;
+  const { guard, notAfter, observe, remove, unset, increment, index, append } = batch;
+  if (guard.next === null) return false;
   return (notAfter ?? observe ?? remove ?? unset ?? increment ?? index ?? append) === undefined;
 }
 
 /** Adds one batch; false when it is not of this kind. */
 function pushBatch(partition: string, batch: Batch, keys: string[], args: Packable[]): boolean {
   const { guard, set } = batch;
-  if (guard.expect === null || guard.next === null || !onlySets(batch)) return false;
   const start = args.length;
   keys.push(recordKey(partition, guard.key));
-  args.push(0, 0, guard.expect, guard.next);
+  args.push(0, 0, guard.expect ?? '', guard.next ?? '');
   let other: { readonly key: string; readonly fields: Fields } | null = null;
   for (const each of set ?? []) {
     if (each.key === guard.key) {
@@ -56,6 +57,7 @@ function pushBatch(partition: string, batch: Batch, keys: string[], args: Packab
 
 /** Encodes batches, or returns null when one of them is of another kind. */
 export function encodePuts(partition: string, batches: readonly Batch[]): EncodedCommit | null {
+  if (!batches.every(onlySets)) return null;
   const keys: string[] = [];
   const args: Packable[] = [];
   for (const batch of batches) {

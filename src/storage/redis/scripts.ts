@@ -4,36 +4,8 @@
  *
  * TIME is read once a script: on Redis 7.0 it moves within one.
  */
-import { createHash } from 'node:crypto';
-
-/** A script and the name by which the server caches it. */
-export interface Script {
-  readonly text: string;
-  readonly sha: string;
-}
-
-function script(text: string): Script {
-  return { text, sha: createHash('sha1').update(text).digest('hex') };
-}
-
-const NOW = `local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-`;
-
-/** The reply of a server that can't unpack arguments; nothing was done then. */
-export const CANNOT_UNPACK = 'cannot unpack';
-
-/** Arguments come as they are, or packed into one. */
-const ARGUMENTS = `local A = ARGV
-if #A == 1 then
-  if not cmsgpack then return '${CANNOT_UNPACK}' end
-  A = cmsgpack.unpack(A[1])
-end
-`;
-
-/** ioredis-mock knows only lists that a constructor made; Redis (which has `bit`) unpacks fewer than 8,000 values. */
-const RETURN_OUT = `if bit then return out end
-return { unpack(out, 1, o) }`;
+import { ARGUMENTS, NOW, RETURN_OUT, script } from './script.js';
+import type { Script } from './script.js';
 
 /**
  * Applies batches; {@link encodeCommit} describes the arguments. Commands come with their arguments as they

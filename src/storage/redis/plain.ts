@@ -1,0 +1,160 @@
+/**
+ * The way of most batches that are more than a {@link encodePuts put}: they set fields of the guard and of other
+ * records, change indexes and tell events. What they do to one index goes into one command for the whole call, and no
+ * key is named twice but those of records.
+ *
+ * ARGV: where the index changes begin, how many events are kept (or '' when the call has none), then for each batch
+ *   number of ARGV, notAfter or '', expect or '', length of the guard's part, number of events, number of other
+ *   records, next, the guard's other fields, the other records and the events, each with its length before it
+ * then for each index change: ZADD or ZREM, number of values, number of values an entry, the values, and the number of
+ *   the batch that each entry is of, from 1; in the end the positions of values that are ms from now, and how many these are.
+ * KEYS: for each index change the index; for each batch the guard and the other records; the event log.
+ */
+import type { Batch, Fields, Value } from '../storage.js';
+import type { EncodedCommit } from './encode.js';
+import { eventsKey, indexKey, recordKey } from './keys.js';
+import type { Packable } from './pack.js';
+
+/** Lua unpacks fewer than 8,000 values at once. */
+const MOST_VALUES = 4_000;
+/** More fields of one record than these are for the general script, which splits commands. */
+const MOST_FIELDS = 1_000;
+
+/** Neighbouring changes of one kind to one index. */
+interface Change {
+  readonly index: string;
+  readonly adds: boolean;
+  readonly values: Value[];
+  /** The number of the batch, for each entry. */
+  readonly owners: number[];
+}
+
+function isPlain({ guard, observe, remove, unset, increment }: Batch): boolean {
+  return guard.next !== null && (observe ?? remove ?? unset ?? increment) === undefined;
+}
+
+class PlainEncoder {
+  readonly keys: string[] = [];
+  readonly args: Packable[] = [0, ''];
+  /** Positions in `args`, from 1, of values that the script computes. */
+  readonly #fromNow: number[] = [];
+  readonly #changes: Change[] = [];
+  /** The last change of each index. */
+  readonly #latest = new Map<string, Change>();
+  readonly #partition: string;
+  #batches = 0;
+
+  constructor(partition: string) {
+    this.#partition = partition;
+  }
+
+  /** Adds one batch; false when a record has too many fields. */
+  add({ guard, notAfter, set = [], index = [], append = [] }: Batch): boolean {
+    const { args, keys } = this;
+    const start = args.length;
+    const expect = guard.expect ?? '';
+    args.push(
+      0,
+      notAfter === undefined ? '' : String(notAfter),
+      expect,
+      0,
+      append.length,
+      0,
+      guard.next ?? '',
+    );
+    keys.push(recordKey(this.#partition, guard.key));
+    let others = 0;
+    let fields = 0;
+    for (const each of set) {
+      if (each.key === guard.key) fields += this.#fields(each.fields);
+      else others += 1;
+    }
+    args[start + 3] = args.length - start - 6;
+    if (fields > MOST_FIELDS) return false;
+    for (const each of others === 0 ? [] : set) {
+      if (each.key === guard.key) continue;
+      keys.push(recordKey(this.#partition, each.key));
+      if (this.#sized(each.fields) > MOST_FIELDS) return false;
+    }
+    for (const event of append) this.#sized(event);
+    args[start + 5] = others;
+    args[start] = args.length - start;
+    this.#batches += 1;
+    for (const { index: name, id, score } of index) this.#change(name, id, score);
+    if (append.length > 0) args[1] = 'events';
+    return true;
+  }
+
+  finish(maxEvents: number): EncodedCommit {
+    const { args } = this;
+    const keys: string[] = [];
+    args[0] = args.length + 1;
+    for (const { index, adds, values, owners } of this.#changes) {
+      keys.push(indexKey(this.#partition, index));
+      args.push(adds ? 'ZADD' : 'ZREM', values.length, adds ? 2 : 1);
+      for (const value of values) this.#value(value);
+      for (const owner of owners) args.push(owner);
+    }
+    for (const key of this.keys) keys.push(key);
+    if (args[1] !== '') {
+      args[1] = String(maxEvents);
+      keys.push(eventsKey(this.#partition));
+    }
+    for (const at of this.#fromNow) args.push(at);
+    args.push(this.#fromNow.length);
+    return { keys, args };
+  }
+
+  #value(value: Value): void {
+    if (typeof value === 'string') {
+      this.args.push(value);
+    } else {
+      this.#fromNow.push(this.args.push(String(value.fromNow)));
+    }
+  }
+
+  #fields(fields: Fields): number {
+    let count = 0;
+    for (const name of Object.keys(fields)) {
+      count += 1;
+      this.args.push(name);
+      this.#value(fields[name] ?? '');
+    }
+    return count;
+  }
+
+  #sized(fields: Fields): number {
+    const at = this.args.push(0) - 1;
+    const count = this.#fields(fields);
+    this.args[at] = count * 2;
+    return count;
+  }
+
+  /** An index is changed in the order of the batches: an entry joins the last change or begins another one. */
+  #change(index: string, id: string, score: Value | number | null): void {
+    const adds = score !== null;
+    let change = this.#latest.get(index);
+    if (change === undefined || change.adds !== adds || change.values.length >= MOST_VALUES) {
+      change = { index, adds, values: [], owners: [] };
+      this.#latest.set(index, change);
+      this.#changes.push(change);
+    }
+    if (score !== null) change.values.push(typeof score === 'number' ? String(score) : score);
+    change.values.push(id);
+    change.owners.push(this.#batches);
+  }
+}
+
+/** Encodes batches, or returns null when one of them is of another kind. */
+export function encodePlain(
+  partition: string,
+  batches: readonly Batch[],
+  maxEvents: number,
+): EncodedCommit | null {
+  if (!batches.every(isPlain)) return null;
+  const encoder = new PlainEncoder(partition);
+  for (const batch of batches) {
+    if (!encoder.add(batch)) return null;
+  }
+  return encoder.finish(maxEvents);
+}
