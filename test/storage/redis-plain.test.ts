@@ -62,6 +62,12 @@ const events = async (on: Storage): Promise<(string | undefined)[]> => {
   return page.events.map(({ fields }) => fields.get('n'));
 };
 
+test('two batches under one guard, which no queue of ours sends: the second is judged by what the first has left', async () => {
+  const writes = { index: [{ index: 'i', id: 'a', score: 1 }] };
+  expect(await statuses([create('a', writes), create('a', writes)])).toEqual(['applied', 'conflict']);
+  expect(runs()).toEqual(['general']);
+});
+
 describe('many batches in a call', () => {
   const KEYS = ['a', 'b', 'c', 'd', 'e'] as const;
   const key = fc.constantFrom(...KEYS);

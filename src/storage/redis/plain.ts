@@ -152,6 +152,8 @@ export function encodePlain(
   maxEvents: number,
 ): EncodedCommit | null {
   if (!batches.every(isPlain)) return null;
+  // The script reads all guards before it writes: of two batches under one, the second would be judged by what was.
+  if (new Set(batches.map(({ guard }) => guard.key)).size < batches.length) return null;
   const encoder = new PlainEncoder(partition);
   for (const batch of batches) {
     if (!encoder.add(batch)) return null;
