@@ -284,7 +284,8 @@ describe('what goes wrong', () => {
     await client.call('ACL', 'SETUSER', 'narrow', 'reset', 'on', '>pw', '~*', '+@all', point.right);
     const as = redisStorage(watched(connect({ port: server.port, username: 'narrow', password: 'pw' })));
     const batches = point.parts.map((parts, at) => create(`k${at}`, parts));
-    await expect(as.commit(PART, batches)).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+    const refused = { code: 'STORAGE_UNAVAILABLE', retryable: false };
+    await expect(as.commit(PART, batches)).rejects.toMatchObject(refused);
     // Only what has written nothing may go to the general script.
     expect(runs()).toEqual(point.after === 'nothing' ? ['plain', 'general'] : ['plain']);
     expect(await fieldsOf(storage, `k${point.parts.length - 1}`)).toBeNull();

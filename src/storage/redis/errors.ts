@@ -29,7 +29,11 @@ export function toStorageError(what: string, error: unknown): RecoveryError {
   if (/\bWRONGTYPE\b/.test(text)) {
     return new RecoveryError('CORRUPT_RECORD', `Not a key of rekindle (${what}): ${text}`, about(false));
   }
-  const denied = /\b(NOPERM|NOAUTH|WRONGPASS|NOPROTO)\b|unknown command|\bACL\b/.test(text);
+  // Within a script Redis 7.0 says the last two.
+  const denied =
+    /\b(NOPERM|NOAUTH|WRONGPASS|NOPROTO)\b|unknown command|\bACL\b|user executing the script can't (run|access)/.test(
+      text,
+    );
   return new RecoveryError('STORAGE_UNAVAILABLE', `Redis failed ${what}: ${text}`, about(!denied));
 }
 
