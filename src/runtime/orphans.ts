@@ -4,14 +4,14 @@
  */
 import type { OrphanCause, TaskStatus } from '../domain/task.js';
 import { RecoveryError } from '../errors.js';
-import { decodeHead } from '../state/head.js';
+import type { Control } from '../state/control.js';
 import type { Head } from '../state/head.js';
 import { indexes, keys } from '../state/keys.js';
-import { isCorruption } from '../state/store.js';
 import type { Store } from '../state/store.js';
 import type { StoredRecord } from '../storage/storage.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
 import type { Engine } from './engine.js';
+import { readTasks } from './heads.js';
 import { isProvablyDead } from './identity.js';
 import type { ProcessIdentity, ProcessTable } from './identity.js';
 
@@ -22,9 +22,16 @@ export interface Freed {
   readonly ownerSuspects: number;
 }
 
+/** A task whose owner is gone, and that is not in the recovery queue yet. */
+export interface Orphan extends Freed {
+  readonly head: Head;
+  /** As it was read with the head; null when it could not be. */
+  readonly control: Control | null;
+}
+
 /** Something found: an orphan, or a record that can't be read. */
 export type Candidate =
-  | ({ readonly kind: 'orphan'; readonly head: Head } & Freed)
+  | ({ readonly kind: 'orphan' } & Orphan)
   /** A dead worker's, whose name has no function here: left for somebody else, but told. */
   | { readonly kind: 'unhandled'; readonly head: Head }
   | {
@@ -60,25 +67,6 @@ function identityOf(record: StoredRecord): ProcessIdentity {
   };
 }
 
-/** Reads heads a page at a time; one that can't be read doesn't spoil the others. */
-export async function readHeads(
-  store: Store,
-  partition: string,
-  ids: readonly string[],
-): Promise<(Head | RecoveryError | null)[]> {
-  const decode = (id: string, record: StoredRecord | RecoveryError | null): Head | RecoveryError | null => {
-    if (record === null || record instanceof Error) return record;
-    try {
-      return decodeHead(id, record);
-    } catch (error) {
-      if (isCorruption(error)) return error;
-      throw error;
-    }
-  };
-  const { records } = await store.readEach(partition, ids.map(keys.head));
-  return ids.map((id, index) => decode(id, records[index] ?? null));
-}
-
 /** Reads workers' records. One that something else has written over proves nothing, and doesn't spoil the others. */
 async function readWorkers(store: Store, ids: readonly string[]): Promise<readonly (StoredRecord | null)[]> {
   const { records } = await store.readEach(store.home, ids.map(keys.worker));
@@ -87,8 +75,7 @@ async function readWorkers(store: Store, ids: readonly string[]): Promise<readon
 
 /** As a candidate, before it is known what its owner had on trial. */
 type Found =
-  | Exclude<Candidate, { kind: 'orphan' }>
-  | { readonly kind: 'orphan'; readonly head: Head; readonly cause: OrphanCause };
+  Exclude<Candidate, { kind: 'orphan' }> | ({ readonly kind: 'orphan' } & Omit<Orphan, 'ownerSuspects'>);
 
 /** This process itself: what it holds without running it. */
 const OWN = { token: null, cause: 'own', suspects: 0 } as const;
@@ -266,18 +253,18 @@ export class OrphanFinder {
   ): Promise<Found[]> {
     // What this process is running, starting or claiming at this moment is never adopted.
     const foreign = ids.filter((id) => !this.#engine.flights.has(id));
-    const heads = await readHeads(this.#engine.store, partition, foreign);
+    const read = await readTasks(this.#engine.store, partition, foreign);
     return foreign.flatMap((taskId, index): Found[] => {
       // It may have taken off while it was read: then the head is that of the live attempt.
       if (this.#engine.flights.has(taskId)) return [];
-      const head = heads[index] ?? null;
+      const { head = null, control = null } = read[index] ?? {};
       if (head === null || head instanceof Error) {
         const error = head ?? new RecoveryError('CORRUPT_RECORD', `The head of task "${taskId}" is gone.`);
         return [{ kind: 'corrupt', taskId, name, owner, error }];
       }
       const cause = head.task.status === status ? judge(head) : null;
       if (cause === null) return [];
-      if (names.has(head.task.name)) return [{ kind: 'orphan', head, cause }];
+      if (names.has(head.task.name)) return [{ kind: 'orphan', head, control, cause }];
       return this.#engine.handlers.has(head.task.name) ? [] : [{ kind: 'unhandled', head }];
     });
   }

@@ -40,23 +40,27 @@ export function argumentsOf(head: Head, inputText: string): readonly unknown[] {
   );
 }
 
-/** Looks at everything that the planner may want to know. `charged`: the crashes, this one included if it counts. */
+/**
+ * Looks at everything that the planner may want to know.
+ * @param charged the crashes, this one included if it counts
+ * @param known what the control record says, when that was read just now
+ */
 export async function examine(
   engine: Engine,
   handler: Handler,
   head: Head,
   cause: OrphanCause,
   charged: readonly CrashEvidence[] = head.task.crashes,
+  known: Control | null = null,
 ): Promise<Found> {
   const { store } = engine;
   const { taskId } = head.task;
   const partition = store.partitionOf(taskId);
   const nowMs = store.estimatedNowMs(partition);
-  const [checkpoints, { records }] = await Promise.all([
+  const [checkpoints, control] = await Promise.all([
     engine.checkpoints.newest(head),
-    store.read(partition, [keys.control(taskId)]),
+    known ?? store.read(partition, [keys.control(taskId)]).then(({ records }) => decodeControl(records[0])),
   ]);
-  const control = decodeControl(records[0]);
   // Their owners have been heard of since, or are this very process: they had not died.
   const { incarnation } = engine.worker;
   const crashes = charged.filter(({ fence, owner }) => !control.lived.has(fence) && owner !== incarnation);
