@@ -74,7 +74,7 @@ export class Discovery {
       slots > 0 ? this.waiting(filter) : 0,
     ]);
     const unhandled = new Map<string, Unhandled>();
-    const atOnce: Orphan[] = [];
+    const atOnce = new Map<string, Orphan>();
     let room = slots - waiting;
     for await (const candidates of this.#finder.find(names, dead, judgeLeases)) {
       const queued: Orphan[] = [];
@@ -84,11 +84,14 @@ export class Discovery {
           unreadable.push(this.quarantine(each.taskId, each.name, each.owner, each.error.message));
         else if (!isWanted(filter, each.head.task.taskId)) continue;
         else if (each.kind === 'unhandled') unhandled.set(each.head.task.taskId, unhandledOf(each.head.task));
-        else if (this.#isSimple(each)) atOnce.push(each);
+        else if (this.#isSimple(each)) atOnce.set(each.head.task.taskId, each);
         else queued.push(each);
       }
       // Not all of them can begin now, so it is for the queue to say which are first.
-      if (atOnce.length > room - queued.length) queued.unshift(...atOnce.splice(0));
+      if (atOnce.size > room - queued.length) {
+        queued.unshift(...atOnce.values());
+        atOnce.clear();
+      }
       room -= queued.length;
       await Promise.all([...unreadable, ...queued.map((each) => this.enqueue(each))]);
       log.recovery('%d candidates put into the recovery queue', queued.length);
@@ -100,7 +103,7 @@ export class Discovery {
       await this.#forget(dead);
       if (judgeLeases) await this.#lookAgain(names, startedMs);
     };
-    return { atOnce, finish };
+    return { atOnce: [...atOnce.values()], finish };
   }
 
   /** Whether nothing speaks against claiming it right away: it need not wait, nor be tried apart, nor go to a queue. */

@@ -2,6 +2,7 @@
  * One pass of recovery: find orphans and put them into the recovery queue, then take them out of it in priority order,
  * as many at once as there are slots, and run them. Start, sweeps and `recover()` all use this.
  */
+import type { Clock } from '../clock.js';
 import { isRecoveryError, kindOf, messageOf } from '../errors.js';
 import type { CrashEvidence } from '../domain/task.js';
 import { log } from '../log.js';
@@ -51,6 +52,9 @@ interface Pass extends PassOptions {
   readonly suspects: AsideSuspect[];
 }
 
+/** Tasks begun in one turn of the event loop. */
+const TOGETHER = 50;
+
 /** Suspects put aside in a pass; the next one gets to more. */
 const MOST_SUSPECTS = 1_000;
 
@@ -83,13 +87,14 @@ export class Recoverer {
       underWay();
     };
     let nextMs = Infinity;
+    let taken = 0;
     const queued = queueOrder(this.#engine.store, this.#discovery.namesOf(filter), (count, dueInMs) => {
       report.deferred(count);
       nextMs = Math.min(nextMs, dueInMs);
     });
-    for await (const taken of inTurn(found, queued)) {
+    for await (const each of inTurn(found, queued)) {
       if (this.#engine.closing !== null) break;
-      if (!isWanted(filter, taken.taskId)) continue;
+      if (!isWanted(filter, each.taskId)) continue;
       if (slots.exhausted) void settled();
       await slots.acquire();
       if (this.#engine.closing !== null) {
@@ -99,11 +104,14 @@ export class Recoverer {
       const started = deferred<void>();
       claiming.add(started.promise);
       void started.promise.then(() => claiming.delete(started.promise));
-      const run = this.#recover(taken, pass, started.resolve).finally(() => {
+      const run = this.#recover(each, pass, started.resolve).finally(() => {
         slots.release();
         running.delete(run);
       });
       running.add(run);
+      taken += 1;
+      // What has been claimed is let run: else the first would wait until the last is on its way.
+      if (taken % TOGETHER === 0) await turned(this.#engine.clock);
     }
     await settled();
     if (nextMs < Infinity) this.#engine.wakeIn(nextMs);
@@ -258,6 +266,12 @@ export class Recoverer {
 const DEFERRED = { outcome: 'deferred' } as const;
 
 const CANT_CLAIM = ['CODEC_FAILED', 'STORAGE_REFUSED'] as const;
+
+function turned(clock: Clock): Promise<void> {
+  return new Promise((resolve) => {
+    clock.defer(resolve);
+  });
+}
 
 /** What was found first: there is a slot for all of it. */
 async function* inTurn(found: readonly Orphan[], queued: AsyncIterable<Queued>): AsyncGenerator<Taken> {

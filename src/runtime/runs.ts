@@ -99,9 +99,10 @@ export class Runs {
     const slots =
       options.concurrency === undefined ? this.#slots : new Slots(options.concurrency ?? concurrency);
     try {
-      const warnings = await this.#within(options.timeoutMs ?? STARTUP_MS, checkHealth(this.#engine));
+      const checked = Promise.all([checkHealth(this.#engine), this.sweeper.trustsLeases()]);
+      const [warnings, trusted] = await this.#within(options.timeoutMs ?? STARTUP_MS, checked);
       for (const warning of warnings) this.#engine.emitter.alert('storage_settings', { warning });
-      const run = this.#pass(this.#filter(), await this.sweeper.trustsLeases(), slots);
+      const run = this.#pass(this.#filter(), trusted, slots);
       await this.#within(options.timeoutMs ?? STARTUP_MS, run.underWay);
       this.sweeper.start(leaseMs + Math.ceil(leaseMs / 50));
       this.#startBackground();
