@@ -90,6 +90,19 @@ function suspectsOf(record: StoredRecord | null): number {
   return Number.isSafeInteger(count) && count > 0 ? count : 0;
 }
 
+/** The same pages, with the first one asked for now. */
+function ahead<T>(pages: AsyncGenerator<T>): AsyncGenerator<T> {
+  const asked = pages.next();
+  // Told when it is its turn.
+  asked.catch(() => {});
+  return (async function* () {
+    const first = await asked;
+    if (first.done === true) return;
+    yield first.value;
+    yield* pages;
+  })();
+}
+
 export class OrphanFinder {
   /** How many other workers there were at the last look. */
   others = 0;
@@ -142,7 +155,13 @@ export class OrphanFinder {
     const owners = dead.filter(({ cause }) => cause !== null);
     if (worker.mayHoldLost) owners.push({ ...OWN, incarnation: worker.incarnation });
     const trials = new Map<string, number>();
+    const expired = { to: { fromNow: 0 } };
     for (const partition of store.partitions) {
+      const overdue = [...(judgeLeases ? names : [])].map((name) => ({
+        name,
+        running: ahead(store.pages(partition, indexes.inState('processing', name), expired)),
+        handedOver: ahead(store.pages(partition, indexes.inState('pending', name), expired)),
+      }));
       for (const { incarnation, cause, suspects } of owners) {
         trials.set(incarnation, suspects);
         for await (const page of store.pages(partition, indexes.held(incarnation))) {
@@ -153,10 +172,8 @@ export class OrphanFinder {
           yield await this.#withTrials(found, trials);
         }
       }
-      if (!judgeLeases) continue;
-      for (const name of names) {
-        const expired = { to: { fromNow: 0 } };
-        for await (const page of store.pages(partition, indexes.inState('processing', name), expired)) {
+      for (const { name, running, handedOver } of overdue) {
+        for await (const page of running) {
           const ids = page.entries.map(({ id }) => id);
           const found = await this.#orphans(names, partition, ids, null, name, (head) => {
             if ((head.task.leaseUntilMs ?? Infinity) > page.nowMs) return null;
@@ -164,7 +181,7 @@ export class OrphanFinder {
           });
           yield await this.#withTrials(found, trials);
         }
-        for await (const page of store.pages(partition, indexes.inState('pending', name), expired)) {
+        for await (const page of handedOver) {
           const ids = page.entries.map(({ id }) => id);
           const found = await this.#orphans(
             names,
