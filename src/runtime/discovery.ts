@@ -88,11 +88,12 @@ export class Discovery {
         else queued.push(each);
       }
       // Not all of them can begin now, so it is for the queue to say which are first.
-      if (atOnce.size > room - queued.length) {
+      room -= queued.length;
+      if (atOnce.size > room) {
         queued.unshift(...atOnce.values());
         atOnce.clear();
+        room = 0;
       }
-      room -= queued.length;
       await Promise.all([...unreadable, ...queued.map((each) => this.enqueue(each))]);
       log.recovery('%d candidates put into the recovery queue', queued.length);
     }
@@ -108,10 +109,9 @@ export class Discovery {
 
   /** Whether nothing speaks against claiming it right away: it need not wait, nor be tried apart, nor go to a queue. */
   #isSimple({ head }: Orphan): boolean {
-    const { handlers, undecodable } = this.#engine;
-    const { taskId, name, status, crashes } = head.task;
-    if (status !== 'processing' || crashes.length > 0 || head.purged !== null) return false;
-    return handlers.get(name)?.dispatch === null && !undecodable.has(taskId);
+    const { name, status, crashes } = head.task;
+    if (status !== 'processing' || crashes.length > 0) return false;
+    return this.#engine.handlers.get(name)?.dispatch === null;
   }
 
   /** Tasks in the recovery queue, due or not. */
