@@ -1,6 +1,6 @@
 /**
- * One pass of recovery: find orphans and put them into the recovery queue, then take them out of it in priority order,
- * as many at once as there are slots, and run them. Start, sweeps and `recover()` all use this.
+ * One pass of recovery: takes what was found and needs no queue, then tasks out of the recovery queue in priority order,
+ * as many at once as there are slots, and runs them. Start, sweeps and `recover()` all use this.
  */
 import type { Clock } from '../clock.js';
 import { isRecoveryError, kindOf, messageOf } from '../errors.js';
