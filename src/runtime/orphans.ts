@@ -90,6 +90,9 @@ function suspectsOf(record: StoredRecord | null): number {
   return Number.isSafeInteger(count) && count > 0 ? count : 0;
 }
 
+/** Leases and hand-overs that are over. */
+const OVER = { to: { fromNow: 0 } } as const;
+
 /** The same pages, with the first one asked for now. */
 function ahead<T>(pages: AsyncGenerator<T>): AsyncGenerator<T> {
   const asked = pages.next();
@@ -155,12 +158,11 @@ export class OrphanFinder {
     const owners = dead.filter(({ cause }) => cause !== null);
     if (worker.mayHoldLost) owners.push({ ...OWN, incarnation: worker.incarnation });
     const trials = new Map<string, number>();
-    const expired = { to: { fromNow: 0 } };
     for (const partition of store.partitions) {
       const overdue = [...(judgeLeases ? names : [])].map((name) => ({
         name,
-        running: ahead(store.pages(partition, indexes.inState('processing', name), expired)),
-        handedOver: ahead(store.pages(partition, indexes.inState('pending', name), expired)),
+        running: ahead(store.pages(partition, indexes.inState('processing', name), OVER)),
+        handedOver: ahead(store.pages(partition, indexes.inState('pending', name), OVER)),
       }));
       for (const { incarnation, cause, suspects } of owners) {
         trials.set(incarnation, suspects);
