@@ -53,7 +53,7 @@ interface Pass extends PassOptions {
 }
 
 /** Tasks begun in one turn of the event loop. */
-const TOGETHER = 50;
+const TOGETHER = 25;
 
 /** Suspects put aside in a pass; the next one gets to more. */
 const MOST_SUSPECTS = 1_000;
