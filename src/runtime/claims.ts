@@ -3,6 +3,7 @@ import type { Dispatcher } from '../domain/dispatch.js';
 import type { CrashEvidence, OrphanCause, Plan, TaskSnapshot } from '../domain/task.js';
 import { isSuspect, isTraced, recentCrashes } from '../recovery/strategies.js';
 import { decodeControl } from '../state/control.js';
+import type { Control } from '../state/control.js';
 import type { Head } from '../state/head.js';
 import { keys } from '../state/keys.js';
 import { onceMore } from '../state/failures.js';
@@ -15,9 +16,10 @@ import type { Engine, Handler } from './engine.js';
 import { assertOpen, notAfter } from './engine.js';
 import { execute } from './execution.js';
 import type { DiscoverHook } from './pieces.js';
+import type { Freed } from './orphans.js';
 import { handOver } from './submitter.js';
 import type { HandOver } from './submitter.js';
-import { argumentsOf, examine, inputTextOf, planFor, resumeOf } from './snapshot.js';
+import { argumentsOf, examine, inlineInputOf, inputTextOf, planFor, resumeOf } from './snapshot.js';
 import type { Found } from './snapshot.js';
 import { cancelledError } from './task-errors.js';
 import { tellTakeover } from './watching.js';
@@ -39,6 +41,8 @@ export type ClaimResult =
 export interface Taking {
   /** How many suspects its owner had on trial. */
   readonly ownerSuspects?: number;
+  /** Its control record, when that was read just now. */
+  readonly control?: Control | null;
   /** Gives back the turn that the caller has for it, as a suspect. */
   readonly leave?: (() => void) | null;
   /** The queue that it goes to instead of being run here. */
@@ -60,13 +64,13 @@ export async function claim(
   handler: Handler,
   head: Head,
   cause: OrphanCause,
-  { ownerSuspects = 0, leave = null, queue = null }: Taking = {},
+  { ownerSuspects = 0, leave = null, queue = null, control = null }: Taking = {},
 ): Promise<ClaimResult> {
   // It is being removed.
   if (head.purged !== null) return LOST;
   const release = { leave, queue };
   try {
-    return await decide(engine, handler, head, cause, ownerSuspects, release);
+    return await decide(engine, handler, head, { cause, ownerSuspects, control }, release);
   } finally {
     // Whoever has a turn and starts nothing gives it back.
     release.leave?.();
@@ -77,16 +81,16 @@ async function decide(
   engine: Engine,
   handler: Handler,
   head: Head,
-  cause: OrphanCause,
-  ownerSuspects: number,
+  { cause, ownerSuspects, control }: Freed & { readonly control: Control | null },
   turn: { leave: (() => void) | null; readonly queue: Dispatcher | null },
 ): Promise<ClaimResult> {
   const { taskId } = head.task;
-  const inputText = await inputTextOf(engine, head);
+  const inputText = inlineInputOf(engine, head) ?? (await inputTextOf(engine, head));
   const args = argumentsOf(head, inputText);
   const { payloads } = engine.store;
   const userText = head.userContext === null ? null : payloads.open(head.userContext, taskId, 'user context');
-  const found = await examine(engine, handler, head, cause, crashesOf(engine, head, cause, ownerSuspects));
+  const charged = crashesOf(engine, head, cause, ownerSuspects);
+  const found = await examine(engine, handler, head, cause, charged, control);
   // One that had ended and is called again is not what was meant.
   if (found.control.cancel !== null && cause !== 'retried') {
     const { message: reason } = cancelledError(taskId, found.control.cancel);
@@ -108,7 +112,9 @@ async function decide(
     if (turn.leave === null) {
       turn.leave = await engine.suspects.turn(taskId, crashes);
       // That may have taken long.
-      if (await isCancelled(engine, head)) return decide(engine, handler, head, cause, ownerSuspects, turn);
+      if (await isCancelled(engine, head)) {
+        return decide(engine, handler, head, { cause, ownerSuspects, control: null }, turn);
+      }
     }
   } else if (crashes.length > 0) turn.leave = await engine.suspects.besides();
   const started = await begin(engine, handler, { found, plan, args, userText, suspect }, turn);

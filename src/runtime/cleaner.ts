@@ -14,7 +14,7 @@ import { TOKEN_FIELD } from '../storage/storage.js';
 import { applied, stampFor } from './commits.js';
 import type { Engine } from './engine.js';
 import { assertOpen, notAfter } from './engine.js';
-import { readHeads } from './orphans.js';
+import { readHeads } from './heads.js';
 import { purge } from './purging.js';
 
 const STATES = ['completed', 'cancelled', 'failed', 'dead_letter'] as const;

@@ -19,7 +19,8 @@ export async function applied({ queue, emitter }: Engine, partition: string, bat
   if (outcome.status === 'conflict' || outcome.status === 'expired') return false;
   // All removals look the same: what is gone already, before this one was ever sent, somebody else has removed.
   if (outcome.status === 'duplicate' && batch.guard.next === null && !again) return false;
-  for (const event of batch.append ?? []) emitter.emit(localEvent(event, nowMs));
+  for (const event of batch.append ?? [])
+    if (emitter.hears(event['event'])) emitter.emit(localEvent(event, nowMs));
   return true;
 }
 

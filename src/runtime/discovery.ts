@@ -1,4 +1,7 @@
-/** The second phase: finds orphans and puts them into the recovery queue, and tells of those that nobody here can run. */
+/**
+ * The second phase: finds orphans and puts them into the recovery queue, and tells of those that nobody here can run. Few
+ * enough to be all claimed at once stay out of the queue: that saves each of them a commit and a read.
+ */
 import { log } from '../log.js';
 import { indexes } from '../state/keys.js';
 import { orphanBatch, quarantineBatch } from '../state/transitions.js';
@@ -6,7 +9,7 @@ import type { Outcome } from '../storage/storage.js';
 import { orphaningOf } from './charges.js';
 import type { Engine } from './engine.js';
 import { notAfter } from './engine.js';
-import type { Candidate, DeadWorker, OrphanFinder } from './orphans.js';
+import type { DeadWorker, Orphan, OrphanFinder } from './orphans.js';
 import type { ReportBuilder } from './report.js';
 import { removalOf } from './commits.js';
 
@@ -28,6 +31,14 @@ export interface PassFilter {
   readonly taskIds?: ReadonlySet<string>;
 }
 
+/** What a look came to. */
+export interface Look {
+  /** Orphans that are to be claimed now, all of them: they are not in the queue. */
+  readonly atOnce: readonly Orphan[];
+  /** What is left to do once they are claimed: tells of what nobody can run, forgets the dead, plans the next look. */
+  finish(): Promise<void>;
+}
+
 /** How many tasks without a handler a report names, a task name. */
 const UNHANDLED_LISTED = 100;
 
@@ -46,28 +57,69 @@ export class Discovery {
     this.#finder = finder;
   }
 
-  /** Finds orphans and queues them; returns how many. */
-  async discover(filter: PassFilter, report: ReportBuilder, judgeLeases: boolean): Promise<void> {
+  /**
+   * Finds orphans and queues them.
+   * @param slots how many tasks could be claimed at once
+   */
+  async discover(
+    filter: PassFilter,
+    report: ReportBuilder,
+    judgeLeases: boolean,
+    slots: number,
+  ): Promise<Look> {
     const startedMs = this.#engine.clock.monotonicMs();
     const names = this.namesOf(filter);
-    const dead = await this.#finder.deadWorkers();
+    const [dead, waiting] = await Promise.all([
+      this.#finder.deadWorkers(),
+      slots > 0 ? this.waiting(filter) : 0,
+    ]);
     const unhandled = new Map<string, Unhandled>();
+    const atOnce = new Map<string, Orphan>();
+    let room = slots - waiting;
     for await (const candidates of this.#finder.find(names, dead, judgeLeases)) {
-      const queued: Promise<boolean>[] = [];
+      const queued: Orphan[] = [];
+      const unreadable: Promise<void>[] = [];
       for (const each of candidates) {
-        if (each.kind === 'corrupt') queued.push(this.#enqueue(each));
+        if (each.kind === 'corrupt')
+          unreadable.push(this.quarantine(each.taskId, each.name, each.owner, each.error.message));
         else if (!isWanted(filter, each.head.task.taskId)) continue;
-        else if (each.kind === 'orphan') queued.push(this.#enqueue(each));
-        else unhandled.set(each.head.task.taskId, unhandledOf(each.head.task));
+        else if (each.kind === 'unhandled') unhandled.set(each.head.task.taskId, unhandledOf(each.head.task));
+        else if (this.#isSimple(each)) atOnce.set(each.head.task.taskId, each);
+        else queued.push(each);
       }
-      await Promise.all(queued);
+      // Not all of them can begin now, so it is for the queue to say which are first.
+      room -= queued.length;
+      if (atOnce.size > room) {
+        queued.unshift(...atOnce.values());
+        atOnce.clear();
+        room = 0;
+      }
+      await Promise.all([...unreadable, ...queued.map((each) => this.enqueue(each))]);
       log.recovery('%d candidates put into the recovery queue', queued.length);
     }
-    for (const name of names) report.stuck(await this.#engine.store.count(indexes.stuck(name)));
-    for await (const each of this.unhandled(filter)) unhandled.set(each.taskId, each);
-    for (const each of unhandled.values()) report.add({ ...each, decision: 'skip', outcome: 'skipped' });
-    await this.#forget(dead);
-    if (judgeLeases) await this.#lookAgain(names, startedMs);
+    const finish = async (): Promise<void> => {
+      for (const name of names) report.stuck(await this.#engine.store.count(indexes.stuck(name)));
+      for await (const each of this.unhandled(filter)) unhandled.set(each.taskId, each);
+      for (const each of unhandled.values()) report.add({ ...each, decision: 'skip', outcome: 'skipped' });
+      await this.#forget(dead);
+      if (judgeLeases) await this.#lookAgain(names, startedMs);
+    };
+    return { atOnce: [...atOnce.values()], finish };
+  }
+
+  /** Whether nothing speaks against claiming it right away: it need not wait, nor be tried apart, nor go to a queue. */
+  #isSimple({ head }: Orphan): boolean {
+    const { name, status, crashes } = head.task;
+    if (status !== 'processing' || crashes.length > 0) return false;
+    return this.#engine.handlers.get(name)?.dispatch === null;
+  }
+
+  /** Tasks in the recovery queue, due or not. */
+  async waiting(filter: PassFilter): Promise<number> {
+    const counts = [...this.namesOf(filter)].map((name) =>
+      this.#engine.store.count(indexes.inState('orphaned', name)),
+    );
+    return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
   }
 
   /**
@@ -94,19 +146,14 @@ export class Discovery {
     return names;
   }
 
-  async #enqueue(candidate: Exclude<Candidate, { kind: 'unhandled' }>): Promise<boolean> {
-    if (candidate.kind === 'corrupt') {
-      await this.quarantine(candidate.taskId, candidate.name, candidate.owner, candidate.error.message);
-      return false;
-    }
+  /** Puts an orphan into the recovery queue, unless somebody else was faster. */
+  async enqueue({ head, cause, ownerSuspects }: Orphan): Promise<void> {
     const { store, queue, random } = this.#engine;
-    const { head, cause, ownerSuspects } = candidate;
     const handler = this.#engine.handlers.get(head.task.name);
     const partition = store.partitionOf(head.task.taskId);
     const orphaning = orphaningOf(this.#engine, handler, head, cause, ownerSuspects);
     const batch = orphanBatch(head, orphaning, random.nonce(), notAfter(this.#engine, partition));
-    const { outcome } = await queue.commit(partition, batch);
-    return outcome.status === 'applied' || outcome.status === 'duplicate';
+    await queue.commit(partition, batch);
   }
 
   /** Takes a task whose records can't be read out of the queues, with the reason. */

@@ -8,7 +8,7 @@ import { applied, stampFor } from './commits.js';
 import { deferred } from './deferred.js';
 import type { Engine, Handler } from './engine.js';
 import { leaveToOthers } from './engine.js';
-import { readHeads } from './orphans.js';
+import { readHeads } from './heads.js';
 import type { Freed } from './orphans.js';
 import { outcomeOf } from './report.js';
 import type { TaskReport } from './report.js';

@@ -17,7 +17,7 @@ import { endUnowned } from './commits.js';
 import { givenUp, retryDocument } from './document-retry.js';
 import type { Engine, Handler } from './engine.js';
 import { forgetValues } from './document-values.js';
-import { readHeads } from './orphans.js';
+import { readHeads } from './heads.js';
 import type { Freed, OrphanFinder } from './orphans.js';
 import { purge } from './purging.js';
 import type { ReportBuilder, TaskReport } from './report.js';

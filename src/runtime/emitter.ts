@@ -37,6 +37,11 @@ export class Emitter {
     return this.#listeners.size === 0;
   }
 
+  /** Whether anybody listens to this kind of event. */
+  hears(type: unknown): boolean {
+    return typeof type === 'string' && (this.#listeners.has(type) || this.#listeners.has('*'));
+  }
+
   emit(event: RecoveryEvent): void {
     for (const type of [event.event, '*']) {
       // A copy: one that signs on again while it is told would be told again, for ever.

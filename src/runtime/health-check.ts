@@ -12,8 +12,12 @@ const CHECK_MS = 5_000;
  */
 export async function checkHealth(engine: Engine): Promise<string[]> {
   await engine.worker.open();
-  await Promise.all([...engine.settings.checks].map(([name, check]) => runCheck(engine, name, check)));
-  const { storage, callDeadlineMs } = engine.store;
+  const checks = [...engine.settings.checks].map(([name, check]) => runCheck(engine, name, check));
+  const [warnings] = await Promise.all([warningsOf(engine), ...checks]);
+  return warnings;
+}
+
+async function warningsOf({ store: { storage, callDeadlineMs } }: Engine): Promise<string[]> {
   try {
     const report = await storage.inspect?.({ deadlineMs: callDeadlineMs });
     return [...(report?.warnings ?? [])];

@@ -4,14 +4,14 @@
  */
 import type { OrphanCause, TaskStatus } from '../domain/task.js';
 import { RecoveryError } from '../errors.js';
-import { decodeHead } from '../state/head.js';
+import type { Control } from '../state/control.js';
 import type { Head } from '../state/head.js';
 import { indexes, keys } from '../state/keys.js';
-import { isCorruption } from '../state/store.js';
 import type { Store } from '../state/store.js';
 import type { StoredRecord } from '../storage/storage.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
 import type { Engine } from './engine.js';
+import { readTasks } from './heads.js';
 import { isProvablyDead } from './identity.js';
 import type { ProcessIdentity, ProcessTable } from './identity.js';
 
@@ -22,9 +22,16 @@ export interface Freed {
   readonly ownerSuspects: number;
 }
 
+/** A task whose owner is gone, and that is not in the recovery queue yet. */
+export interface Orphan extends Freed {
+  readonly head: Head;
+  /** As it was read with the head; null when it could not be. */
+  readonly control: Control | null;
+}
+
 /** Something found: an orphan, or a record that can't be read. */
 export type Candidate =
-  | ({ readonly kind: 'orphan'; readonly head: Head } & Freed)
+  | ({ readonly kind: 'orphan' } & Orphan)
   /** A dead worker's, whose name has no function here: left for somebody else, but told. */
   | { readonly kind: 'unhandled'; readonly head: Head }
   | {
@@ -60,25 +67,6 @@ function identityOf(record: StoredRecord): ProcessIdentity {
   };
 }
 
-/** Reads heads a page at a time; one that can't be read doesn't spoil the others. */
-export async function readHeads(
-  store: Store,
-  partition: string,
-  ids: readonly string[],
-): Promise<(Head | RecoveryError | null)[]> {
-  const decode = (id: string, record: StoredRecord | RecoveryError | null): Head | RecoveryError | null => {
-    if (record === null || record instanceof Error) return record;
-    try {
-      return decodeHead(id, record);
-    } catch (error) {
-      if (isCorruption(error)) return error;
-      throw error;
-    }
-  };
-  const { records } = await store.readEach(partition, ids.map(keys.head));
-  return ids.map((id, index) => decode(id, records[index] ?? null));
-}
-
 /** Reads workers' records. One that something else has written over proves nothing, and doesn't spoil the others. */
 async function readWorkers(store: Store, ids: readonly string[]): Promise<readonly (StoredRecord | null)[]> {
   const { records } = await store.readEach(store.home, ids.map(keys.worker));
@@ -87,8 +75,7 @@ async function readWorkers(store: Store, ids: readonly string[]): Promise<readon
 
 /** As a candidate, before it is known what its owner had on trial. */
 type Found =
-  | Exclude<Candidate, { kind: 'orphan' }>
-  | { readonly kind: 'orphan'; readonly head: Head; readonly cause: OrphanCause };
+  Exclude<Candidate, { kind: 'orphan' }> | ({ readonly kind: 'orphan' } & Omit<Orphan, 'ownerSuspects'>);
 
 /** This process itself: what it holds without running it. */
 const OWN = { token: null, cause: 'own', suspects: 0 } as const;
@@ -101,6 +88,22 @@ function lostInQueue({ task }: Head): OrphanCause {
 function suspectsOf(record: StoredRecord | null): number {
   const count = Number(record?.get('suspects') ?? 0);
   return Number.isSafeInteger(count) && count > 0 ? count : 0;
+}
+
+/** Leases and hand-overs that are over. */
+const OVER = { to: { fromNow: 0 } } as const;
+
+/** The same pages, with the first one asked for now. */
+function ahead<T>(pages: AsyncGenerator<T>): AsyncGenerator<T> {
+  const asked = pages.next();
+  // Told when it is its turn.
+  asked.catch(() => {});
+  return (async function* () {
+    const first = await asked;
+    if (first.done === true) return;
+    yield first.value;
+    yield* pages;
+  })();
 }
 
 export class OrphanFinder {
@@ -156,6 +159,11 @@ export class OrphanFinder {
     if (worker.mayHoldLost) owners.push({ ...OWN, incarnation: worker.incarnation });
     const trials = new Map<string, number>();
     for (const partition of store.partitions) {
+      const overdue = [...(judgeLeases ? names : [])].map((name) => ({
+        name,
+        running: ahead(store.pages(partition, indexes.inState('processing', name), OVER)),
+        handedOver: ahead(store.pages(partition, indexes.inState('pending', name), OVER)),
+      }));
       for (const { incarnation, cause, suspects } of owners) {
         trials.set(incarnation, suspects);
         for await (const page of store.pages(partition, indexes.held(incarnation))) {
@@ -166,10 +174,8 @@ export class OrphanFinder {
           yield await this.#withTrials(found, trials);
         }
       }
-      if (!judgeLeases) continue;
-      for (const name of names) {
-        const expired = { to: { fromNow: 0 } };
-        for await (const page of store.pages(partition, indexes.inState('processing', name), expired)) {
+      for (const { name, running, handedOver } of overdue) {
+        for await (const page of running) {
           const ids = page.entries.map(({ id }) => id);
           const found = await this.#orphans(names, partition, ids, null, name, (head) => {
             if ((head.task.leaseUntilMs ?? Infinity) > page.nowMs) return null;
@@ -177,7 +183,7 @@ export class OrphanFinder {
           });
           yield await this.#withTrials(found, trials);
         }
-        for await (const page of store.pages(partition, indexes.inState('pending', name), expired)) {
+        for await (const page of handedOver) {
           const ids = page.entries.map(({ id }) => id);
           const found = await this.#orphans(
             names,
@@ -266,18 +272,18 @@ export class OrphanFinder {
   ): Promise<Found[]> {
     // What this process is running, starting or claiming at this moment is never adopted.
     const foreign = ids.filter((id) => !this.#engine.flights.has(id));
-    const heads = await readHeads(this.#engine.store, partition, foreign);
+    const read = await readTasks(this.#engine.store, partition, foreign);
     return foreign.flatMap((taskId, index): Found[] => {
       // It may have taken off while it was read: then the head is that of the live attempt.
       if (this.#engine.flights.has(taskId)) return [];
-      const head = heads[index] ?? null;
+      const { head = null, control = null } = read[index] ?? {};
       if (head === null || head instanceof Error) {
         const error = head ?? new RecoveryError('CORRUPT_RECORD', `The head of task "${taskId}" is gone.`);
         return [{ kind: 'corrupt', taskId, name, owner, error }];
       }
       const cause = head.task.status === status ? judge(head) : null;
       if (cause === null) return [];
-      if (names.has(head.task.name)) return [{ kind: 'orphan', head, cause }];
+      if (names.has(head.task.name)) return [{ kind: 'orphan', head, control, cause }];
       return this.#engine.handlers.has(head.task.name) ? [] : [{ kind: 'unhandled', head }];
     });
   }

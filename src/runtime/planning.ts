@@ -7,7 +7,7 @@ import { orphaningOf } from './charges.js';
 import { unhandledOf } from './discovery.js';
 import type { Discovery, Unhandled } from './discovery.js';
 import type { Engine } from './engine.js';
-import { readHeads } from './orphans.js';
+import { readHeads } from './heads.js';
 import type { Candidate, Freed, OrphanFinder } from './orphans.js';
 import { queueOrder } from './recovery-queue.js';
 import type { Queued } from './recovery-queue.js';

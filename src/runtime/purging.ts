@@ -3,7 +3,7 @@ import type { Head } from '../state/head.js';
 import { purgeStep } from '../state/purge.js';
 import { applied, changing, stampFor } from './commits.js';
 import type { Engine } from './engine.js';
-import { readHeads } from './orphans.js';
+import { readHeads } from './heads.js';
 
 /** Steps before somebody gives up on it: more than the largest task has pages. */
 const STEPS = 10_000;

@@ -1,7 +1,8 @@
 /**
- * One pass of recovery: find orphans and put them into the recovery queue, then take them out of it in priority order,
- * as many at once as there are slots, and run them. Start, sweeps and `recover()` all use this.
+ * One pass of recovery: takes what was found and needs no queue, then tasks out of the recovery queue in priority order,
+ * as many at once as there are slots, and runs them. Start, sweeps and `recover()` all use this.
  */
+import type { Clock } from '../clock.js';
 import { isRecoveryError, kindOf, messageOf } from '../errors.js';
 import type { CrashEvidence } from '../domain/task.js';
 import { log } from '../log.js';
@@ -15,7 +16,8 @@ import type { Discovery, PassFilter } from './discovery.js';
 import type { Engine, Handler } from './engine.js';
 import { leaveToOthers } from './engine.js';
 import type { OwnFlight } from './flights.js';
-import { readHeads } from './orphans.js';
+import { readTasks } from './heads.js';
+import type { Orphan } from './orphans.js';
 import { queueOrder } from './recovery-queue.js';
 import type { Queued } from './recovery-queue.js';
 import { outcomeOf } from './report.js';
@@ -28,18 +30,30 @@ type Running = Extract<ClaimResult, { kind: 'started' }>;
 
 /** A suspect that was put aside. */
 interface AsideSuspect {
-  readonly queued: Queued;
+  readonly taken: Taken;
   readonly crashes: readonly CrashEvidence[];
 }
 
-/** One pass, with what it needs at every task. */
-interface Pass {
+/** A task to be taken: out of the queue, or as it was found. */
+interface Taken extends Pick<Queued, 'taskId' | 'name'> {
+  readonly orphan?: Orphan;
+}
+
+/** What a pass is about. */
+interface PassOptions {
   readonly filter: PassFilter;
   readonly report: ReportBuilder;
   readonly slots: Slots;
+}
+
+/** One pass, with what it needs at every task. */
+interface Pass extends PassOptions {
   /** What was put aside: suspects run apart from the others. */
   readonly suspects: AsideSuspect[];
 }
+
+/** Tasks begun in one turn of the event loop. */
+const TOGETHER = 25;
 
 /** Suspects put aside in a pass; the next one gets to more. */
 const MOST_SUSPECTS = 1_000;
@@ -56,16 +70,16 @@ export class Recoverer {
   }
 
   /**
-   * Takes tasks out of the queue and runs them. `underWay` is called when no more can be started for now; the promise
-   * resolves at the end of the queue, with one for the end of all that this pass started.
+   * Takes what was found, and then tasks out of the queue, and runs them. `underWay` is called when no more can be started
+   * for now; the promise resolves at the end of the queue, with one for the end of all that this pass started.
    */
   async drain(
-    filter: PassFilter,
-    report: ReportBuilder,
-    slots: Slots,
+    found: readonly Orphan[],
+    options: PassOptions,
     underWay: () => void,
   ): Promise<{ ended: Promise<unknown> }> {
-    const pass: Pass = { filter, report, slots, suspects: [] };
+    const { filter, report, slots } = options;
+    const pass: Pass = { ...options, suspects: [] };
     const running = new Set<Promise<void>>();
     const claiming = new Set<Promise<void>>();
     const settled = async (): Promise<void> => {
@@ -73,13 +87,14 @@ export class Recoverer {
       underWay();
     };
     let nextMs = Infinity;
-    const order = queueOrder(this.#engine.store, this.#discovery.namesOf(filter), (count, dueInMs) => {
+    let taken = 0;
+    const queued = queueOrder(this.#engine.store, this.#discovery.namesOf(filter), (count, dueInMs) => {
       report.deferred(count);
       nextMs = Math.min(nextMs, dueInMs);
     });
-    for await (const queued of order) {
+    for await (const each of inTurn(found, queued)) {
       if (this.#engine.closing !== null) break;
-      if (!isWanted(filter, queued.taskId)) continue;
+      if (!isWanted(filter, each.taskId)) continue;
       if (slots.exhausted) void settled();
       await slots.acquire();
       if (this.#engine.closing !== null) {
@@ -89,11 +104,14 @@ export class Recoverer {
       const started = deferred<void>();
       claiming.add(started.promise);
       void started.promise.then(() => claiming.delete(started.promise));
-      const run = this.#recover(queued, pass, started.resolve).finally(() => {
+      const run = this.#recover(each, pass, started.resolve).finally(() => {
         slots.release();
         running.delete(run);
       });
       running.add(run);
+      taken += 1;
+      // What has been claimed is let run: else the first would wait until the last is on its way.
+      if (taken % TOGETHER === 0) await turned(this.#engine.clock);
     }
     await settled();
     if (nextMs < Infinity) this.#engine.wakeIn(nextMs);
@@ -106,31 +124,31 @@ export class Recoverer {
     if (pass.suspects.length === MOST_SUSPECTS) this.#engine.kick();
   }
 
-  async #trial({ queued, crashes }: AsideSuspect, pass: Pass): Promise<void> {
+  async #trial({ taken, crashes }: AsideSuspect, pass: Pass): Promise<void> {
     let leave: () => void;
     try {
-      leave = await this.#engine.suspects.turn(queued.taskId, crashes);
+      leave = await this.#engine.suspects.turn(taken.taskId, crashes);
     } catch (error) {
       // It stays in the queue.
-      log.recovery('%s got no turn: %s', queued.taskId, kindOf(error));
+      log.recovery('%s got no turn: %s', taken.taskId, kindOf(error));
       pass.report.deferred(1);
       return;
     }
     // Given back long ago, unless there was nothing to run.
-    if (this.#engine.closing === null) await this.#recover(queued, pass, () => {}, leave);
+    if (this.#engine.closing === null) await this.#recover(taken, pass, () => {}, leave);
     leave();
   }
 
   async #recover(
-    queued: Queued,
+    taken: Taken,
     pass: Pass,
     started: () => void,
     leave: (() => void) | null = null,
   ): Promise<void> {
-    const { taskId, name } = queued;
+    const { taskId, name } = taken;
     const { report } = pass;
     try {
-      const found = await this.#start(queued, pass, leave);
+      const found = await this.#start(taken, pass, leave);
       started();
       if (found === null) return;
       const { plan, attempt } = found;
@@ -160,11 +178,8 @@ export class Recoverer {
     }
   }
 
-  async #start(
-    { partition, taskId, name, score }: Queued,
-    pass: Pass,
-    leave: (() => void) | null,
-  ): Promise<Running | null> {
+  async #start(taken: Taken, pass: Pass, leave: (() => void) | null): Promise<Running | null> {
+    const { taskId, name, orphan } = taken;
     const { report, suspects } = pass;
     const { flights, handlers, store } = this.#engine;
     const handler = handlers.get(name);
@@ -176,7 +191,9 @@ export class Recoverer {
     }
     const own = flights.open(taskId, name, null);
     try {
-      const [head = null] = await readHeads(store, partition, [taskId]);
+      if (orphan !== undefined) return await this.#claim(handler, orphan, own, pass, leave);
+      const [read] = await readTasks(store, store.partitionOf(taskId), [taskId]);
+      const { head = null, control = null } = read ?? {};
       if (head instanceof Error) throw head;
       if (head === null || head.task.status !== 'orphaned') {
         own.lost();
@@ -188,38 +205,43 @@ export class Recoverer {
         const { crashes } = head.task;
         // One that waits for its turn already came with another pass, or with a call.
         if (this.#engine.suspects.has(taskId)) report.deferred(1);
-        else if (suspects.length < MOST_SUSPECTS)
-          suspects.push({ queued: { partition, taskId, name, score }, crashes });
+        else if (suspects.length < MOST_SUSPECTS) suspects.push({ taken, crashes });
         return null;
       }
-      return await this.#claim(handler, head, own, pass, leave);
+      const cause = head.task.orphanCause ?? 'lease_over';
+      return await this.#claim(handler, { head, control, cause, ownerSuspects: 0 }, own, pass, leave);
     } catch (error) {
       own.lost();
       if (isUndecodable(error, taskId)) leaveToOthers(this.#engine, taskId, name);
+      // It may be long until somebody can take it: it is to be seen waiting, with its crash.
+      if (orphan !== undefined && CANT_CLAIM.some((code) => isRecoveryError(error, code)))
+        await this.#discovery.enqueue(orphan);
       // Not for a refused write: a claim writes to what all tasks share, and that is not this task's fault.
       if (!isRecoveryError(error, 'CORRUPT_RECORD')) throw error;
-      await this.#discovery.quarantine(taskId, name, null, error.message);
+      await this.#discovery.quarantine(taskId, name, orphan?.head.task.owner ?? null, error.message);
       return null;
     }
   }
 
   async #claim(
     handler: Handler,
-    head: Head,
+    orphan: Orphan,
     own: OwnFlight,
     { report, slots }: Pass,
     leave: (() => void) | null,
   ): Promise<Running | null> {
-    const { taskId, name, items, orphanCause } = head.task;
+    const { head, cause, ownerSuspects, control } = orphan;
+    const { taskId, name, items, status } = head.task;
     report.discovered(1);
-    const queue = handler.dispatch;
-    const taking = { leave, queue };
-    const claimed = await claim(this.#engine, handler, head, orphanCause ?? 'lease_over', taking);
+    const taking = { ownerSuspects, control, leave, queue: handler.dispatch };
+    const claimed = await claim(this.#engine, handler, head, cause, taking);
     if (claimed.kind !== 'started') {
       own.lost();
       if (claimed.kind === 'lost') return null;
       const { plan, kind: outcome } = claimed;
       report.add({ taskId, name, decision: plan.action, reason: plan.reason, outcome, items });
+      // A strategy leaves it alone: its crash is to be known all the same.
+      if (outcome === 'skipped' && status === 'processing') await this.#discovery.enqueue(orphan);
       if (claimed.kind === 'dispatched') {
         report.started();
         await claimed.hand();
@@ -242,3 +264,20 @@ export class Recoverer {
 }
 
 const DEFERRED = { outcome: 'deferred' } as const;
+
+const CANT_CLAIM = ['CODEC_FAILED', 'STORAGE_REFUSED'] as const;
+
+function turned(clock: Clock): Promise<void> {
+  return new Promise((resolve) => {
+    clock.defer(resolve);
+  });
+}
+
+/** What was found first: there is a slot for all of it. */
+async function* inTurn(found: readonly Orphan[], queued: AsyncIterable<Queued>): AsyncGenerator<Taken> {
+  for (const orphan of found) {
+    const { taskId, name } = orphan.head.task;
+    yield { taskId, name, orphan };
+  }
+  yield* queued;
+}

@@ -33,7 +33,7 @@ export interface TaskReport {
  * function is registered for here: of those, the first 100 a name, partition and state count as skipped.
  */
 export interface RecoveryReport {
-  /** Orphans that this run took out of the recovery queue and looked at. */
+  /** Orphans that this run took up and looked at. */
   readonly discovered: number;
   /** Claimed and started. */
   readonly recovered: number;

@@ -4,8 +4,7 @@ import { checkFilter, checkOptions, isText, listOf, number, oneOf } from '../dom
 import { DOCUMENT_FILTER_CHECKS, isRedrive } from '../domain/document-recovery.js';
 import type { RedriveFilter } from '../domain/document-recovery.js';
 import { log } from '../log.js';
-import { indexes } from '../state/keys.js';
-import { deferred, within } from './deferred.js';
+import { deferred, once, within } from './deferred.js';
 import { Discovery } from './discovery.js';
 import type { PassFilter } from './discovery.js';
 import type { DocumentRecoveryManager } from './document-manager.js';
@@ -100,9 +99,10 @@ export class Runs {
     const slots =
       options.concurrency === undefined ? this.#slots : new Slots(options.concurrency ?? concurrency);
     try {
-      const warnings = await this.#within(options.timeoutMs ?? STARTUP_MS, checkHealth(this.#engine));
+      const checked = Promise.all([checkHealth(this.#engine), this.sweeper.trustsLeases()]);
+      const [warnings, trusted] = await this.#within(options.timeoutMs ?? STARTUP_MS, checked);
       for (const warning of warnings) this.#engine.emitter.alert('storage_settings', { warning });
-      const run = this.#pass(this.#filter(), await this.sweeper.trustsLeases(), slots);
+      const run = this.#pass(this.#filter(), trusted, slots);
       await this.#within(options.timeoutMs ?? STARTUP_MS, run.underWay);
       this.sweeper.start(leaseMs + Math.ceil(leaseMs / 50));
       this.#startBackground();
@@ -163,7 +163,8 @@ export class Runs {
     // A pass that still waits for slots will get to what is found now; a second one beside it would only wait too.
     if (this.#claiming > 0) {
       const report = new ReportBuilder(this.#engine.clock.monotonicMs());
-      return this.#discovery.discover(this.#filter(), report, judgeLeases);
+      const look = await this.#discovery.discover(this.#filter(), report, judgeLeases, 0);
+      return look.finish();
     }
     const run = this.#pass(this.#filter(), judgeLeases, this.#slots);
     await run.underWay;
@@ -179,14 +180,16 @@ export class Runs {
     const report = new ReportBuilder(clock.monotonicMs(), (task) => told.ended(task));
     const underWay = deferred<void>();
     const work = async (): Promise<RecoveryReport> => {
-      await this.#discovery.discover(filter, report, judgeLeases);
+      const look = await this.#discovery.discover(filter, report, judgeLeases, slots.free);
       this.#engine.worker.noteRun();
-      if (!logging.silent) told.found(await this.#waiting(filter));
+      if (!logging.silent)
+        told.found(filter.taskIds?.size ?? look.atOnce.length + (await this.#discovery.waiting(filter)));
       this.#claiming += 1;
-      const run = await this.#recoverer.drain(filter, report, slots, underWay.resolve).finally(() => {
+      const finish = once(() => underWay.resolve(look.finish()));
+      const run = await this.#recoverer.drain(look.atOnce, { filter, report, slots }, finish).finally(() => {
         this.#claiming -= 1;
       });
-      await run.ended;
+      await Promise.all([run.ended, underWay.promise]);
       const built = report.build(clock.monotonicMs());
       told.over(built);
       return built;
@@ -195,14 +198,6 @@ export class Runs {
     finished.catch(underWay.reject);
     underWay.promise.catch(() => {});
     return { underWay: underWay.promise, finished };
-  }
-
-  /** Tasks in the recovery queue, due or not. */
-  async #waiting(filter: PassFilter): Promise<number> {
-    if (filter.taskIds !== undefined) return filter.taskIds.size;
-    const names = [...this.#discovery.namesOf(filter)];
-    const counts = names.map((name) => this.#engine.store.count(indexes.inState('orphaned', name)));
-    return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
   }
 
   #within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {

@@ -7,6 +7,10 @@ export class Slots {
     this.#free = count;
   }
 
+  get free(): number {
+    return this.#free;
+  }
+
   get exhausted(): boolean {
     return this.#free <= 0;
   }

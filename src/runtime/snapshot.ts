@@ -18,10 +18,17 @@ export interface Found {
   readonly control: Control;
 }
 
+/** The JSON text of a task's arguments where the head has it; else null. @throws `CODEC_FAILED` */
+export function inlineInputOf({ store }: Engine, { input, task: { taskId } }: Head): string | null {
+  return input === null ? null : store.payloads.open(input, taskId, 'input');
+}
+
 /** The JSON text of a task's arguments, wherever it is kept. @throws `CORRUPT_RECORD`, `CODEC_FAILED` */
-export async function inputTextOf({ store }: Engine, head: Head): Promise<string> {
+export async function inputTextOf(engine: Engine, head: Head): Promise<string> {
+  const inline = inlineInputOf(engine, head);
+  if (inline !== null) return inline;
+  const { store } = engine;
   const { taskId } = head.task;
-  if (head.input !== null) return store.payloads.open(head.input, taskId, 'input');
   const { records } = await store.read(store.partitionOf(taskId), [keys.input(taskId)]);
   const text = records[0]?.get('data');
   if (text !== undefined) return store.payloads.open(text, taskId, 'input');
@@ -40,23 +47,28 @@ export function argumentsOf(head: Head, inputText: string): readonly unknown[] {
   );
 }
 
-/** Looks at everything that the planner may want to know. `charged`: the crashes, this one included if it counts. */
+/**
+ * Looks at everything that the planner may want to know.
+ * @param charged the crashes, this one included if it counts
+ * @param known what the control record says, when that was read just now
+ */
 export async function examine(
   engine: Engine,
   handler: Handler,
   head: Head,
   cause: OrphanCause,
   charged: readonly CrashEvidence[] = head.task.crashes,
+  known: Control | null = null,
 ): Promise<Found> {
   const { store } = engine;
   const { taskId } = head.task;
   const partition = store.partitionOf(taskId);
   const nowMs = store.estimatedNowMs(partition);
-  const [checkpoints, { records }] = await Promise.all([
-    engine.checkpoints.newest(head),
-    store.read(partition, [keys.control(taskId)]),
-  ]);
-  const control = decodeControl(records[0]);
+  const inHead = engine.checkpoints.inHead(head);
+  const [checkpoints, control] =
+    inHead !== null && known !== null
+      ? [inHead, known]
+      : await Promise.all([engine.checkpoints.newest(head), known ?? readControl(engine, taskId)]);
   // Their owners have been heard of since, or are this very process: they had not died.
   const { incarnation } = engine.worker;
   const crashes = charged.filter(({ fence, owner }) => !control.lived.has(fence) && owner !== incarnation);
@@ -75,6 +87,11 @@ export async function examine(
     validation: null,
   };
   return { head, snapshot, checkpoints, control };
+}
+
+async function readControl({ store }: Engine, taskId: string): Promise<Control> {
+  const { records } = await store.read(store.partitionOf(taskId), [keys.control(taskId)]);
+  return decodeControl(records[0]);
 }
 
 function versionChangeOf(

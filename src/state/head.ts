@@ -173,35 +173,43 @@ function crashOf(value: unknown): CrashEvidence[] {
   ];
 }
 
-function reachedNames(record: StoredRecord, reader: Reader): Map<string, number> {
-  const names = new Map<string, number>();
-  for (const field of record.keys()) {
-    if (!field.startsWith(REACHED_PREFIX)) continue;
-    names.set(field.slice(REACHED_PREFIX.length), reader.required(field, reader.number(field)));
-  }
-  return names;
+/** Fields whose names go on with a name of the user's own. */
+interface NamedFields {
+  readonly reached: Map<string, number>;
+  readonly discovering: Map<string, number>;
+  readonly steps: Map<string, string>;
+  readonly maps: Map<string, MapMark>;
 }
 
-function discoveringMaps(record: StoredRecord, reader: Reader): Map<string, number> {
-  const maps = new Map<string, number>();
-  for (const field of record.keys()) {
-    if (!field.startsWith(DISCOVERING_PREFIX)) continue;
-    const buckets = reader.number(field) ?? 0;
-    if (buckets > 0 && buckets <= MAX_BUCKETS) maps.set(field.slice(DISCOVERING_PREFIX.length), buckets);
-  }
-  return maps;
-}
-
-function keptPieces(record: StoredRecord, reader: Reader): KeptPieces {
-  const steps = new Map<string, string>();
-  const maps = new Map<string, MapMark>();
-  for (const [field, value] of record) {
-    if (field.startsWith(STEP_PREFIX)) steps.set(field.slice(STEP_PREFIX.length), value);
-    if (field.startsWith(MAP_PREFIX)) {
-      maps.set(field.slice(MAP_PREFIX.length), reader.required(field, decodeMark(value)));
+/** In one walk: after a crash the heads of all that was in flight are read at once, by code that has never run. */
+function namedFields(record: StoredRecord, reader: Reader): NamedFields {
+  const found: NamedFields = {
+    reached: new Map(),
+    discovering: new Map(),
+    steps: new Map(),
+    maps: new Map(),
+  };
+  record.forEach((value, field) => {
+    // All prefixes are a letter and a colon.
+    if (field[1] !== ':') return;
+    const name = field.slice(2);
+    switch (field.slice(0, 2)) {
+      case STEP_PREFIX:
+        found.steps.set(name, value);
+        break;
+      case MAP_PREFIX:
+        found.maps.set(name, reader.required(field, decodeMark(value)));
+        break;
+      case REACHED_PREFIX:
+        found.reached.set(name, reader.required(field, reader.number(field)));
+        break;
+      case DISCOVERING_PREFIX: {
+        const buckets = reader.number(field) ?? 0;
+        if (buckets > 0 && buckets <= MAX_BUCKETS) found.discovering.set(name, buckets);
+      }
     }
-  }
-  return { origin: reader.number('origin') ?? reader.number('createdAt') ?? 0, steps, maps };
+  });
+  return found;
 }
 
 function dueAt(reader: Reader, status: TaskStatus): number | null {
@@ -247,8 +255,9 @@ function decodeTask(taskId: string, reader: Reader, token: string, pieces: KeptP
 export function decodeHead(taskId: string, record: StoredRecord): Head {
   const reader = new Reader(taskId, record);
   const token = reader.required(TOKEN_FIELD, reader.text(TOKEN_FIELD));
-  const reached = reachedNames(record, reader);
-  const pieces = keptPieces(record, reader);
+  const { reached, discovering, steps, maps } = namedFields(record, reader);
+  const origin = reader.number('origin') ?? reader.number('createdAt') ?? 0;
+  const pieces: KeptPieces = { origin, steps, maps };
   const task = decodeTask(taskId, reader, token, pieces);
   return {
     task,
@@ -260,7 +269,7 @@ export function decodeHead(taskId: string, record: StoredRecord): Head {
     reached,
     eventSeq: reader.number('eventSeq') ?? 0,
     pieces,
-    discovering: discoveringMaps(record, reader),
+    discovering,
     input: reader.text('input'),
     result: reader.text('result'),
     resultKind: reader.oneOf('resultKind', ['none', 'inline', 'record', 'unstorable'] as const) ?? 'none',

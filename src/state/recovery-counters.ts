@@ -44,14 +44,13 @@ const DAY_MS = 24 * HOUR_MS;
 export function countRecovery(figures: Partial<RecoveryFigures>, atMs: number): Increment[] {
   const hour = keys.recoveryHour(Math.floor(atMs / HOUR_MS));
   const slot = Math.floor(atMs / SLOT_MS) % SLOTS;
-  return NAMES.flatMap((field) => {
+  const increments: Increment[] = [];
+  for (const field of NAMES) {
     const by = figures[field] ?? 0;
-    if (by === 0) return [];
-    return [
-      { key: keys.recoveryTotals, field, by },
-      { key: hour, field: `${slot}:${field}`, by },
-    ];
-  });
+    if (by === 0) continue;
+    increments.push({ key: keys.recoveryTotals, field, by }, { key: hour, field: `${slot}:${field}`, by });
+  }
+  return increments;
 }
 
 const NOTHING: RecoveryFigures = {

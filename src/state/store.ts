@@ -174,7 +174,7 @@ export function isCorruption(error: unknown): error is RecoveryError {
 }
 
 /** Entries read at a time where all of an index is wanted. */
-const PAGE = 200;
+const PAGE = 256;
 
 interface IndexPage {
   readonly nowMs: number;

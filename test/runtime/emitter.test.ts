@@ -19,6 +19,15 @@ describe('Emitter', () => {
     expect(heard).toEqual(['alert odd', '* alert 12', '* alert 12']);
   });
 
+  it('knows what somebody listens to', () => {
+    const emitter = new Emitter(() => 0);
+    expect(emitter.hears('task_failed')).toBe(false);
+    emitter.on('task_failed', () => {});
+    expect([emitter.hears('task_failed'), emitter.hears('alert')]).toEqual([true, false]);
+    emitter.on('*', () => {});
+    expect(emitter.hears('alert')).toBe(true);
+  });
+
   it('what a listener throws or rejects with reaches nobody', () => {
     const emitter = new Emitter(() => 0);
     const heard: string[] = [];

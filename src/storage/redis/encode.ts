@@ -40,7 +40,7 @@ export function hasTooLargeEvent(batch: Batch): boolean {
 }
 
 function pushFields(args: Value[], fields: Fields): void {
-  for (const name of Object.keys(fields)) args.push(name, fields[name] ?? '');
+  for (const name in fields) args.push(name, fields[name] ?? '');
 }
 
 /** Splits what one command could not take; HSET, HDEL, ZADD and ZREM mean the same in pieces of even length. */
@@ -169,7 +169,8 @@ class Encoder {
   }
 
   #values(values: readonly Value[]): void {
-    for (const value of values) {
+    for (let i = 0; i < values.length; i += 1) {
+      const value = values[i] ?? '';
       if (typeof value === 'string') {
         this.args.push(value);
       } else {
