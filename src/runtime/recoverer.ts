@@ -52,8 +52,9 @@ interface Pass extends PassOptions {
   readonly suspects: AsideSuspect[];
 }
 
-/** Tasks begun in one turn of the event loop. */
+/** Tasks begun in one turn of the event loop: few at first, so that the first runs soon, then as many as there were, up to this. */
 const TOGETHER = 25;
+const FIRST_TOGETHER = 4;
 
 /** Suspects put aside in a pass; the next one gets to more. */
 const MOST_SUSPECTS = 1_000;
@@ -88,6 +89,7 @@ export class Recoverer {
     };
     let nextMs = Infinity;
     let taken = 0;
+    let pauseAt = FIRST_TOGETHER;
     const queued = queueOrder(this.#engine.store, this.#discovery.namesOf(filter), (count, dueInMs) => {
       report.deferred(count);
       nextMs = Math.min(nextMs, dueInMs);
@@ -111,7 +113,9 @@ export class Recoverer {
       running.add(run);
       taken += 1;
       // What has been claimed is let run: else the first would wait until the last is on its way.
-      if (taken % TOGETHER === 0) await turned(this.#engine.clock);
+      if (taken < pauseAt) continue;
+      pauseAt += Math.min(taken, TOGETHER);
+      await turned(this.#engine.clock);
     }
     await settled();
     if (nextMs < Infinity) this.#engine.wakeIn(nextMs);

@@ -49,10 +49,8 @@ afterAll(async () => {
   await server.stop();
 });
 
-const statuses = async (batches: readonly Batch[]): Promise<string[]> => {
-  const { outcomes } = await storage.commit(PART, batches);
-  return outcomes.map(({ status }) => status);
-};
+const statuses = async (batches: readonly Batch[]): Promise<string[]> =>
+  (await storage.commit(PART, batches)).outcomes.map(({ status }) => status);
 const entries = async (index: string): Promise<string[]> => {
   const page = await storage.range(PART, index, { limit: 10_000 });
   return page.entries.map(({ id, score }) => `${id} ${score}`);
@@ -284,8 +282,10 @@ describe('what goes wrong', () => {
     await client.call('ACL', 'SETUSER', 'narrow', 'reset', 'on', '>pw', '~*', '+@all', point.right);
     const as = redisStorage(watched(connect({ port: server.port, username: 'narrow', password: 'pw' })));
     const batches = point.parts.map((parts, at) => create(`k${at}`, parts));
-    const refused = { code: 'STORAGE_UNAVAILABLE', retryable: false };
-    await expect(as.commit(PART, batches)).rejects.toMatchObject(refused);
+    await expect(as.commit(PART, batches)).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      retryable: false,
+    });
     // Only what has written nothing may go to the general script.
     expect(runs()).toEqual(point.after === 'nothing' ? ['plain', 'general'] : ['plain']);
     expect(await fieldsOf(storage, `k${point.parts.length - 1}`)).toBeNull();
