@@ -33,7 +33,7 @@ export interface TaskOptions<A extends unknown[], R = unknown> {
   readonly input?: undefined;
   /** Under this name the function is found again after a restart. One function a name in a Recovery. */
   readonly name: string;
-  /** The id of the task for given arguments. Default: random, so that every call is a new task. */
+  /** The id of the task for given arguments. Default: of the time and of chance, so that every call is a new task. */
   readonly taskId?: ((...args: A) => string) | undefined;
   /** 0 to 10; higher ones are recovered first. Default 0. */
   readonly priority?: number | undefined;

