@@ -121,7 +121,8 @@ export function wrap<A extends unknown[], R, D>(
  */
 function newTaskId({ clock, random }: Engine): string {
   const time = Math.floor(clock.wallMs()).toString(36);
-  return time.padStart(9, '0') + random.nonce();
+  // 72 bits beside the ms: two of a million ids of one ms are alike once in ten billion such ms.
+  return time.padStart(9, '0') + random.nonce(9);
 }
 
 function onOthers<A extends unknown[], R, D>(
