@@ -10,7 +10,7 @@ import type { PassFilter } from './discovery.js';
 import type { DocumentRecoveryManager } from './document-manager.js';
 import type { Engine } from './engine.js';
 import { assertOpen } from './engine.js';
-import { checkHealth } from './health-check.js';
+import { checkHealth, warningsOf } from './health-check.js';
 import { PassLog } from './logging.js';
 import type { Monitor } from './monitor.js';
 import { namespaceExists } from './namespace.js';
@@ -100,12 +100,14 @@ export class Runs {
       options.concurrency === undefined ? this.#slots : new Slots(options.concurrency ?? concurrency);
     try {
       const checked = Promise.all([checkHealth(this.#engine), this.sweeper.trustsLeases()]);
-      const [warnings, trusted] = await this.#within(options.timeoutMs ?? STARTUP_MS, checked);
-      for (const warning of warnings) this.#engine.emitter.alert('storage_settings', { warning });
+      const [, trusted] = await this.#within(options.timeoutMs ?? STARTUP_MS, checked);
       const run = this.#pass(this.#filter(), trusted, slots);
       await this.#within(options.timeoutMs ?? STARTUP_MS, run.underWay);
       this.sweeper.start(leaseMs + Math.ceil(leaseMs / 50));
       this.#startBackground();
+      // Not before: nothing is left undone for them, and the first task would wait.
+      const warnings = await warningsOf(this.#engine);
+      for (const warning of warnings) this.#engine.emitter.alert('storage_settings', { warning });
       return { warnings, postponed: null, finished: run.finished };
     } catch (error) {
       if (options.onUnavailable !== 'continue' || !isAway(error)) throw error;
