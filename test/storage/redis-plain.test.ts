@@ -1,18 +1,24 @@
 /** The short way of batches of sets, index changes and events: what it must have in common with the general one. */
-import * as fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { MemoryPartition, storageOver } from '../../src/storage/memory.js';
 import { redisStorage } from '../../src/storage/redis.js';
 import type { RedisClient } from '../../src/storage/redis.js';
 import { PLAIN } from '../../src/storage/redis/plain-script.js';
 import { COMMIT } from '../../src/storage/redis/scripts.js';
 import type { Batch, Storage } from '../../src/storage/storage.js';
-import { PART, change, connect, create, disconnectAll, fieldsOf, one } from '../support/redis-batches.js';
+import {
+  PART,
+  change,
+  connect,
+  create,
+  disconnectAll,
+  fieldsOf,
+  one,
+  watchScripts,
+} from '../support/redis-batches.js';
 import { startRedis } from '../support/redis-server.js';
 import type { RedisServer } from '../support/redis-server.js';
 
-const FAR = 8e15;
 let server: RedisServer;
 let client: Redis;
 let storage: Storage;
@@ -20,20 +26,10 @@ let storage: Storage;
 let ran: string[] = [];
 const runs = (): string[] => ran.splice(0);
 
-function watched(client: Redis): RedisClient {
-  return {
-    evalsha: (sha, count, args) => {
-      ran.push(sha === PLAIN.sha ? 'plain' : sha === COMMIT.sha ? 'general' : 'other');
-      return client.evalsha(sha, count, args);
-    },
-    eval: (text, count, args) => client.eval(text, count, args),
-    pipeline: () => client.pipeline(),
-    info: (section) => client.info(section),
-    config: (get, name) => client.config(get, name),
-    on: (event, listener) => client.on(event, listener),
-    off: (event, listener) => client.off(event, listener),
-  };
-}
+const watched = (client: Redis): RedisClient =>
+  watchScripts(client, (sha) => {
+    ran.push(sha === PLAIN.sha ? 'plain' : sha === COMMIT.sha ? 'general' : 'other');
+  });
 
 beforeAll(async () => {
   server = await startRedis();
@@ -51,14 +47,10 @@ afterAll(async () => {
 
 const statuses = async (batches: readonly Batch[]): Promise<string[]> =>
   (await storage.commit(PART, batches)).outcomes.map(({ status }) => status);
-const entries = async (index: string): Promise<string[]> => {
-  const page = await storage.range(PART, index, { limit: 10_000 });
-  return page.entries.map(({ id, score }) => `${id} ${score}`);
-};
-const events = async (on: Storage): Promise<(string | undefined)[]> => {
-  const page = await on.events(PART, { after: null, limit: 10_000 });
-  return page.events.map(({ fields }) => fields.get('n'));
-};
+const entries = async (index: string): Promise<string[]> =>
+  (await storage.range(PART, index, { limit: 10_000 })).entries.map(({ id, score }) => `${id} ${score}`);
+const events = async (on: Storage): Promise<(string | undefined)[]> =>
+  (await on.events(PART, { after: null, limit: 10_000 })).events.map(({ fields }) => fields.get('n'));
 
 test('two batches under one guard, which no queue of ours sends: the second is judged by what the first has left', async () => {
   const writes = { index: [{ index: 'i', id: 'a', score: 1 }] };
@@ -67,73 +59,6 @@ test('two batches under one guard, which no queue of ours sends: the second is j
 });
 
 describe('many batches in a call', () => {
-  const KEYS = ['a', 'b', 'c', 'd', 'e'] as const;
-  const key = fc.constantFrom(...KEYS);
-  const value = fc.oneof(fc.constantFrom('0', '', 'a\0b'), fc.record({ fromNow: fc.constantFrom(-5, 0, 5) }));
-  const fields = fc.dictionary(fc.constantFrom('x', 'y', 'z'), value, { minKeys: 1 });
-  const score = fc.oneof(
-    fc.constantFrom(1, 2.5),
-    fc.record({ fromNow: fc.constantFrom(0, 5) }),
-    fc.constant(null),
-  );
-  const entry = fc.record({ index: fc.constantFrom('i', 'j'), id: fc.constantFrom('p', 'q', 'r'), score });
-  const drawn = fc.record(
-    {
-      key,
-      how: fc.constantFrom('right', 'right', 'right', 'right', 'right', 'wrong', 'sent before', 'late'),
-      set: fc.array(fc.record({ key, fields }), { maxLength: 3 }),
-      index: fc.array(entry, { maxLength: 4 }),
-      append: fc.array(fields, { maxLength: 2 }),
-    },
-    { requiredKeys: ['key', 'how'] },
-  );
-  const calls = fc.array(fc.uniqueArray(drawn, { minLength: 1, selector: (batch) => batch.key }), {
-    minLength: 1,
-    maxLength: 6,
-  });
-
-  test('come to the same as on the memory storage, whichever of them apply', async () => {
-    let partitions = 0;
-    let fresh = 0;
-    await fc.assert(
-      fc.asyncProperty(calls, async (list) => {
-        partitions += 1;
-        const partition = `plain:${partitions}`;
-        let nowMs = 0;
-        const model = storageOver(() => new MemoryPartition(1_000), { wallMs: () => nowMs }, 1);
-        for (const call of list) {
-          const { records } = await model.read(
-            partition,
-            call.map((batch) => batch.key),
-            ['token'],
-          );
-          const batches = call.map(({ key, how, ...parts }, at): Batch => {
-            const current = records[at]?.get('token') ?? null;
-            const next = how === 'sent before' && current !== null ? current : `t${(fresh += 1)}`;
-            const expect = how === 'wrong' || next === current ? 'other' : current;
-            const timed = how === 'late' || expect === null;
-            const notAfter = timed ? { notAfter: how === 'late' ? 1 : FAR } : {};
-            return { ...parts, guard: { key, expect, next }, ...notAfter };
-          });
-          const reply = await storage.commit(partition, batches);
-          nowMs = reply.nowMs;
-          expect(reply.outcomes).toEqual((await model.commit(partition, batches)).outcomes);
-          const all = await Promise.all(
-            [storage, model].map(async (on) => [
-              (await on.read(partition, KEYS)).records,
-              (await on.range(partition, 'i', { limit: 9 })).entries,
-              (await on.range(partition, 'j', { limit: 9 })).entries,
-              (await on.events(partition, { after: null, limit: 99 })).events.map((event) => event.fields),
-            ]),
-          );
-          expect(all[0]).toEqual(all[1]);
-        }
-      }),
-      { numRuns: 150 },
-    );
-    expect(new Set(runs())).toEqual(new Set(['plain', 'other']));
-  });
-
   test('send one command an index, and trim the log once', async () => {
     await one(storage, create('first', { index: [{ index: 'i', id: 'first', score: 1 }] }));
     await client.config('RESETSTAT');
@@ -148,6 +73,27 @@ describe('many batches in a call', () => {
     expect(await client.info('commandstats')).toContain('cmdstat_zadd:calls=2,');
     expect(await entries('i')).toHaveLength(51);
     expect(await events(storage)).toEqual(ids);
+  });
+
+  test('send one command a counter; what counts and is set in one call goes the general way', async () => {
+    await client.config('RESETSTAT');
+    const increment = [{ key: 'n', field: 'k', by: 2 }];
+    const made = ['a', 'b', 'c'].map((key) => create(key, { increment, append: [{ n: key }] }));
+    expect(await statuses([...made, change('d', 'nobody', { increment })])).toEqual([
+      ...made.map(() => 'applied'),
+      'conflict',
+    ]);
+    expect(runs()).toEqual(['plain']);
+    expect(await client.info('commandstats')).toContain('cmdstat_hincrby:calls=1,');
+    expect(await fieldsOf(storage, 'n')).toEqual({ k: '6' });
+    const sets = create('e', { set: [{ key: 'n', fields: { k: '10' } }] });
+    expect(await statuses([sets, create('f', { increment })])).toEqual(['applied', 'applied']);
+    expect(await fieldsOf(storage, 'n')).toEqual({ k: '12' });
+    const guard = create('m', { set: [{ key: 'm', fields: { k: '1' } }] });
+    const counts = create('g', { increment: [{ key: 'm', field: 'k', by: 1 }] });
+    expect(await statuses([guard, counts])).toEqual(['applied', 'applied']);
+    expect(await client.hget(`{${PART}}:r:m`, 'k')).toBe('2');
+    expect(runs().filter((each) => each !== 'other')).toEqual(['general', 'general']);
   });
 
   test('change an index in their order, more entries than a command takes too', async () => {
@@ -190,7 +136,6 @@ describe('many batches in a call', () => {
 test.each([
   ['removes', { remove: ['x'] }, null],
   ['unsets', { unset: [{ key: 'x', fields: ['f'] }] }, null],
-  ['counts', { increment: [{ key: 'x', field: 'f', by: 1 }] }, { f: '2' }],
 ])('a batch that also %s goes the general way', async (_, parts, left) => {
   const made = create('a', { set: [{ key: 'x', fields: { f: '1' } }], append: [{ n: '1' }] });
   await one(storage, made);
@@ -228,6 +173,17 @@ describe('what goes wrong', () => {
     expect(runs()).toEqual(['plain', 'general']);
     expect(await events(storage)).toEqual(['1', '1']);
     expect(await entries('i')).toEqual([]);
+  });
+
+  test('a counter of the wrong type refuses those that count', async () => {
+    await client.set(`{${PART}}:r:n`, 'text');
+    const counts = create('two', { index, increment: [{ key: 'n', field: 'k', by: 1 }] });
+    expect((await storage.commit(PART, [create('one', { index }), counts])).outcomes).toMatchObject([
+      { status: 'applied' },
+      { status: 'refused', code: 'WRONG_TYPE' },
+    ]);
+    expect(runs()).toEqual(['plain', 'general']);
+    expect(await fieldsOf(storage, 'two')).toBeNull();
   });
 
   test('a log of the wrong type refuses those that tell something', async () => {

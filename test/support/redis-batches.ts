@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
 import type { Cluster, RedisOptions } from 'ioredis';
+import type { RedisClient } from '../../src/storage/redis.js';
 import type { Batch, Outcome, Storage } from '../../src/storage/storage.js';
 
 /** The partition that the tests write to. */
@@ -59,4 +60,20 @@ export async function one(on: Storage, batch: Batch): Promise<Outcome> {
 export async function fieldsOf(on: Storage, key: string): Promise<Record<string, string> | null> {
   const { records } = await on.read(PART, [key]);
   return records[0] ? Object.fromEntries(records[0]) : null;
+}
+
+/** The client, and `note` is told the hash of each script that is run. */
+export function watchScripts(client: Redis, note: (sha: string) => void): RedisClient {
+  return {
+    evalsha: (sha, count, args) => {
+      note(sha);
+      return client.evalsha(sha, count, args);
+    },
+    eval: (text, count, args) => client.eval(text, count, args),
+    pipeline: () => client.pipeline(),
+    info: (section) => client.info(section),
+    config: (get, name) => client.config(get, name),
+    on: (event, listener) => client.on(event, listener),
+    off: (event, listener) => client.off(event, listener),
+  };
 }

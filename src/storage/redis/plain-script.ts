@@ -6,9 +6,10 @@ import type { Script } from './script.js';
 export const NOT_PLAIN = 'not plain';
 
 /**
- * Applies batches of sets, index changes and events; {@link encodePlain} describes the arguments, the rules and the
- * reply are those of {@link COMMIT}. First it looks at all guards and at the type of every other key; then it writes,
- * the indexes first and each batch's token last. Whatever is wrong before the first write, COMMIT is to say.
+ * Applies batches of sets, changes of indexes and counters, and events; {@link encodePlain} describes the arguments, the
+ * rules and the reply are those of {@link COMMIT}. First it looks at all guards and counters and at the type of every other
+ * key; then it writes, indexes and counters first and each batch's token last. Whatever is wrong before the first write, or
+ * could be, COMMIT is to say.
  */
 export const PLAIN: Script = script(`${ARGUMENTS}${NOW}
 local try, K, unpack = redis.pcall, KEYS, unpack or table.unpack
@@ -25,11 +26,26 @@ for i = m, #A - 1 do
   A[at] = stamp
 end
 
+local function countable(current, from, to)
+  if not current then current = '0' end
+  if type(current) == 'table' then return false end
+  if current ~= '0' and not string.match(current, '^%-?[1-9]%d*$') then return false end
+  local most = math.abs(tonumber(current))
+  for i = from, to do most = most + math.abs(tonumber(A[i])) end
+  return most <= 999999999999999
+end
+
 local q, k = first, 0
 while q < m do
   k = k + 1
-  if type(try('ZCARD', K[k])) == 'table' then return '${NOT_PLAIN}' end
-  q = q + 3 + A[q + 1] + A[q + 1] / A[q + 2]
+  local after = q + 3 + A[q + 1] + A[q + 1] / A[q + 2]
+  if A[q] == 'HINCRBY' then
+    if not countable(try('HGET', K[k], A[after]), q + 3, q + 2 + A[q + 1]) then return '${NOT_PLAIN}' end
+    after = after + 1
+  elseif type(try('ZCARD', K[k])) == 'table' then
+    return '${NOT_PLAIN}'
+  end
+  q = after
 end
 local log = events ~= '' and K[#K]
 if log and type(try('XLEN', log)) == 'table' then return '${NOT_PLAIN}' end
@@ -74,7 +90,16 @@ while q < m do
   local size, step, reply = A[q + 1], A[q + 2], nil
   local from, to = q + 3, q + 2 + size
   q = to + 1 + size / step
-  if all then
+  if A[from - 3] == 'HINCRBY' then
+    local sum, count = 0, 0
+    for i = from, to do
+      if states[A[to + 1 + i - from] + 0] == 1 then
+        sum, count = sum + tonumber(A[i]), count + 1
+      end
+    end
+    reply = count > 0 and try('HINCRBY', K[k], A[q], string.format('%.0f', sum))
+    q = q + 1
+  elseif all then
     reply = try(A[from - 3], K[k], unpack(A, from, to))
   else
     local values, count, owner = {}, 0, to

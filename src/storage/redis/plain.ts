@@ -1,14 +1,15 @@
 /**
  * The way of most batches that are more than a {@link encodePuts put}: they set fields of the guard and of other
- * records, change indexes and tell events. What they do to one index goes into one command for the whole call, and no
- * key is named twice but those of records.
+ * records, change indexes and counters, and tell events. What they do to one index or one counter goes into one command
+ * for the whole call, and no key is named twice but those of records.
  *
- * ARGV: where the index changes begin, how many events are kept (or '' when the call has none), then for each batch
+ * ARGV: where the changes begin, how many events are kept (or '' when the call has none), then for each batch
  *   number of ARGV, notAfter or '', expect or '', length of the guard's part, number of events, number of other
  *   records, next, the guard's other fields, the other records and the events, each with its length before it
- * then for each index change: ZADD or ZREM, number of values, number of values an entry, the values, and the number of
- *   the batch that each entry is of, from 1; in the end the positions of values that are ms from now, and how many these are.
- * KEYS: for each index change the index; for each batch the guard and the other records; the event log.
+ * then for each change: ZADD, ZREM or HINCRBY, number of values, number of values an entry, the values, the number of
+ *   the batch that each entry is of, from 1, and for HINCRBY the field; in the end the positions of values that are ms
+ *   from now, and how many these are.
+ * KEYS: for each change the index or the counter's record; for each batch the guard and the other records; the event log.
  */
 import type { Batch, Fields, Value } from '../storage.js';
 import type { EncodedCommit } from './encode.js';
@@ -20,17 +21,31 @@ const MOST_VALUES = 4_000;
 /** More fields of one record than these are for the general script, which splits commands. */
 const MOST_FIELDS = 1_000;
 
-/** Neighbouring changes of one kind to one index. */
+/** Neighbouring changes of one kind to one index, or all that are made to a counter. */
 interface Change {
-  readonly index: string;
-  readonly adds: boolean;
+  readonly key: string;
+  readonly command: 'HINCRBY' | 'ZADD' | 'ZREM';
+  /** The counter's field. */
+  readonly field: string | null;
   readonly values: Value[];
   /** The number of the batch, for each entry. */
   readonly owners: number[];
 }
 
-function isPlain({ guard, observe, remove, unset, increment }: Batch): boolean {
-  return guard.next !== null && (observe ?? remove ?? unset ?? increment) === undefined;
+function isPlain({ guard, observe, remove, unset }: Batch): boolean {
+  return guard.next !== null && (observe ?? remove ?? unset) === undefined;
+}
+
+/**
+ * Whether what one batch writes is no other one's business. The script reads all guards before it writes: of two batches
+ * under one, the second would be judged by what was. And it counts before it sets.
+ */
+function areApart(batches: readonly Batch[]): boolean {
+  if (new Set(batches.map(({ guard }) => guard.key)).size < batches.length) return false;
+  const counters = batches.flatMap(({ increment = [] }) => increment.map(({ key }) => key));
+  if (counters.length === 0) return true;
+  const set = new Set(batches.flatMap(({ set = [] }) => set.map(({ key }) => key)));
+  return !counters.some((key) => set.has(key));
 }
 
 class PlainEncoder {
@@ -39,7 +54,7 @@ class PlainEncoder {
   /** Positions in `args`, from 1, of values that the script computes. */
   readonly #fromNow: number[] = [];
   readonly #changes: Change[] = [];
-  /** The last change of each index. */
+  /** The last change of each index, and of each counter. */
   readonly #latest = new Map<string, Change>();
   readonly #partition: string;
   #batches = 0;
@@ -49,7 +64,7 @@ class PlainEncoder {
   }
 
   /** Adds one batch; false when a record has too many fields. */
-  add({ guard, notAfter, set = [], index = [], append = [] }: Batch): boolean {
+  add({ guard, notAfter, set = [], increment = [], index = [], append = [] }: Batch): boolean {
     const { args, keys } = this;
     const start = args.length;
     const expect = guard.expect ?? '';
@@ -81,6 +96,7 @@ class PlainEncoder {
     args[start] = args.length - start;
     this.#batches += 1;
     for (const { index: name, id, score } of index) this.#change(name, id, score);
+    for (const { key, field, by } of increment) this.#count(key, field, by);
     if (append.length > 0) args[1] = 'events';
     return true;
   }
@@ -89,11 +105,12 @@ class PlainEncoder {
     const { args } = this;
     const keys: string[] = [];
     args[0] = args.length + 1;
-    for (const { index, adds, values, owners } of this.#changes) {
-      keys.push(indexKey(this.#partition, index));
-      args.push(adds ? 'ZADD' : 'ZREM', values.length, adds ? 2 : 1);
+    for (const { key, command, field, values, owners } of this.#changes) {
+      keys.push(key);
+      args.push(command, values.length, command === 'ZADD' ? 2 : 1);
       for (const value of values) this.#value(value);
       for (const owner of owners) args.push(owner);
+      if (field !== null) args.push(field);
     }
     for (const key of this.keys) keys.push(key);
     if (args[1] !== '') {
@@ -132,16 +149,31 @@ class PlainEncoder {
 
   /** An index is changed in the order of the batches: an entry joins the last change or begins another one. */
   #change(index: string, id: string, score: Value | number | null): void {
-    const adds = score !== null;
+    const command = score === null ? 'ZREM' : 'ZADD';
     let change = this.#latest.get(index);
-    if (change === undefined || change.adds !== adds || change.values.length >= MOST_VALUES) {
-      change = { index, adds, values: [], owners: [] };
-      this.#latest.set(index, change);
-      this.#changes.push(change);
+    if (change?.command !== command || change.values.length >= MOST_VALUES) {
+      change = this.#begun(index, { key: indexKey(this.#partition, index), command, field: null });
     }
     if (score !== null) change.values.push(typeof score === 'number' ? String(score) : score);
     change.values.push(id);
     change.owners.push(this.#batches);
+  }
+
+  #count(key: string, field: string, by: number): void {
+    // No index has such a name.
+    const place = `\0${key}\0${field}`;
+    const change =
+      this.#latest.get(place) ??
+      this.#begun(place, { key: recordKey(this.#partition, key), command: 'HINCRBY', field });
+    change.values.push(String(by));
+    change.owners.push(this.#batches);
+  }
+
+  #begun(place: string, about: Pick<Change, 'key' | 'command' | 'field'>): Change {
+    const change: Change = { ...about, values: [], owners: [] };
+    this.#latest.set(place, change);
+    this.#changes.push(change);
+    return change;
   }
 }
 
@@ -151,9 +183,7 @@ export function encodePlain(
   batches: readonly Batch[],
   maxEvents: number,
 ): EncodedCommit | null {
-  if (!batches.every(isPlain)) return null;
-  // The script reads all guards before it writes: of two batches under one, the second would be judged by what was.
-  if (new Set(batches.map(({ guard }) => guard.key)).size < batches.length) return null;
+  if (!batches.every(isPlain) || !areApart(batches)) return null;
   const encoder = new PlainEncoder(partition);
   for (const batch of batches) {
     if (!encoder.add(batch)) return null;
