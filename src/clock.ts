@@ -48,3 +48,10 @@ export function sleep(clock: Clock, delayMs: number): Promise<void> {
     clock.schedule(delayMs, resolve, true);
   });
 }
+
+/** Resolves after the event loop has turned once. */
+export function turned(clock: Clock): Promise<void> {
+  return new Promise((resolve) => {
+    clock.defer(resolve);
+  });
+}

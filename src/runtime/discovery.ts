@@ -9,7 +9,8 @@ import type { Outcome } from '../storage/storage.js';
 import { orphaningOf } from './charges.js';
 import type { Engine } from './engine.js';
 import { notAfter } from './engine.js';
-import type { DeadWorker, Orphan, OrphanFinder } from './orphans.js';
+import { nextEnd } from './next-end.js';
+import type { DeadWorker, Found, Orphan, OrphanFinder } from './orphans.js';
 import type { ReportBuilder } from './report.js';
 import { removalOf } from './commits.js';
 
@@ -33,8 +34,8 @@ export interface PassFilter {
 
 /** What a look came to. */
 export interface Look {
-  /** Orphans that are to be claimed now, all of them: they are not in the queue. */
-  readonly atOnce: readonly Orphan[];
+  /** Orphans that are to be claimed now, all of them: they are not in the queue. What is found else goes there meanwhile. */
+  readonly atOnce: AsyncIterable<Orphan>;
   /** What is left to do once they are claimed: tells of what nobody can run, forgets the dead, plans the next look. */
   finish(): Promise<void>;
 }
@@ -73,17 +74,42 @@ export class Discovery {
       this.#finder.deadWorkers(),
       slots > 0 ? this.waiting(filter) : 0,
     ]);
-    const unhandled = new Map<string, Unhandled>();
+    const told = new Set<string>();
+    const tell = (unhandled: Unhandled): void => {
+      if (told.size < told.add(unhandled.taskId).size)
+        report.add({ ...unhandled, decision: 'skip', outcome: 'skipped' });
+    };
+    const found = this.#finder.find(names, dead, judgeLeases);
+    const finish = async (): Promise<void> => {
+      for (const name of names) report.stuck(await this.#engine.store.count(indexes.stuck(name)));
+      for await (const each of this.unhandled(filter)) tell(each);
+      await this.#forget(dead);
+      if (judgeLeases) await this.#lookAgain(names, startedMs);
+    };
+    return { atOnce: this.#sorted(found, filter, slots - waiting, tell), finish };
+  }
+
+  /** Gives what can be claimed at once, as soon as there is a slot for all that may still be found; the rest is queued. */
+  async *#sorted(
+    found: AsyncIterable<Found>,
+    filter: PassFilter,
+    slots: number,
+    tell: (unhandled: Unhandled) => void,
+  ): AsyncGenerator<Orphan> {
+    let room = slots;
     const atOnce = new Map<string, Orphan>();
-    let room = slots - waiting;
-    for await (const candidates of this.#finder.find(names, dead, judgeLeases)) {
+    const given = new Set<string>();
+    for await (const { candidates, left } of found) {
       const queued: Orphan[] = [];
       const unreadable: Promise<void>[] = [];
       for (const each of candidates) {
-        if (each.kind === 'corrupt')
-          unreadable.push(this.quarantine(each.taskId, each.name, each.owner, each.error.message));
-        else if (!isWanted(filter, each.head.task.taskId)) continue;
-        else if (each.kind === 'unhandled') unhandled.set(each.head.task.taskId, unhandledOf(each.head.task));
+        if (each.kind === 'corrupt') {
+          if (given.size < given.add(each.taskId).size)
+            unreadable.push(this.quarantine(each.taskId, each.name, each.owner, each.error.message));
+        } else if (!isWanted(filter, each.head.task.taskId)) continue;
+        else if (each.kind === 'unhandled') tell(unhandledOf(each.head.task));
+        // Found twice: that its owner has died says more than that its lease is over.
+        else if (given.has(each.head.task.taskId) || atOnce.has(each.head.task.taskId)) continue;
         else if (this.#isSimple(each)) atOnce.set(each.head.task.taskId, each);
         else queued.push(each);
       }
@@ -96,15 +122,15 @@ export class Discovery {
       }
       await Promise.all([...unreadable, ...queued.map((each) => this.enqueue(each))]);
       log.recovery('%d candidates put into the recovery queue', queued.length);
+      if (atOnce.size + left > room) continue;
+      room -= atOnce.size;
+      for (const [taskId, each] of atOnce) {
+        given.add(taskId);
+        yield each;
+      }
+      atOnce.clear();
     }
-    const finish = async (): Promise<void> => {
-      for (const name of names) report.stuck(await this.#engine.store.count(indexes.stuck(name)));
-      for await (const each of this.unhandled(filter)) unhandled.set(each.taskId, each);
-      for (const each of unhandled.values()) report.add({ ...each, decision: 'skip', outcome: 'skipped' });
-      await this.#forget(dead);
-      if (judgeLeases) await this.#lookAgain(names, startedMs);
-    };
-    return { atOnce: [...atOnce.values()], finish };
+    yield* atOnce.values();
   }
 
   /** Whether nothing speaks against claiming it right away: it need not wait, nor be tried apart, nor go to a queue. */
@@ -131,7 +157,7 @@ export class Discovery {
     // Each look reads of all workers: in a large fleet only some of them look at the end of a lease.
     const share = LOOKING / (this.#finder.others + 1);
     if (share < 1 && random.fraction() >= share) return;
-    const endInMs = await this.#finder.nextEnd(names, clock.monotonicMs() - startedMs);
+    const endInMs = await nextEnd(this.#engine, names, clock.monotonicMs() - startedMs);
     // Not all workers at the same moment, and not for each of many leases that end together.
     const spreadMs = random.fraction() * SPREAD_MS;
     if (endInMs < Infinity) this.#engine.wakeIn(Math.max(endInMs, SPREAD_MS) + spreadMs);

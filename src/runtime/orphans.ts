@@ -6,14 +6,17 @@ import type { OrphanCause, TaskStatus } from '../domain/task.js';
 import { RecoveryError } from '../errors.js';
 import type { Control } from '../state/control.js';
 import type { Head } from '../state/head.js';
-import { indexes, keys } from '../state/keys.js';
-import type { Store } from '../state/store.js';
+import { indexes } from '../state/keys.js';
+import type { IndexPage } from '../state/store.js';
 import type { StoredRecord } from '../storage/storage.js';
 import { TOKEN_FIELD } from '../storage/storage.js';
+import { ahead, atMost, later, unlessFull } from './ahead.js';
+import type { Ahead } from './ahead.js';
 import type { Engine } from './engine.js';
 import { readTasks } from './heads.js';
 import { isProvablyDead } from './identity.js';
-import type { ProcessIdentity, ProcessTable } from './identity.js';
+import type { ProcessTable } from './identity.js';
+import { identityOf, readWorkers, suspectsOf } from './worker-records.js';
 
 /** How a task came to be free to take. */
 export interface Freed {
@@ -42,6 +45,12 @@ export type Candidate =
       readonly error: RecoveryError;
     };
 
+/** Some of what was found, and how many more there are at most; Infinity where that is not known. */
+export interface Found {
+  readonly candidates: readonly Candidate[];
+  readonly left: number;
+}
+
 /** A worker that is gone for certain. */
 export interface DeadWorker {
   readonly incarnation: string;
@@ -55,26 +64,8 @@ export interface DeadWorker {
 /** A silent worker's record is forgotten after this long, in ms, when it holds nothing. */
 const FORGET_AFTER_MS = 24 * 3_600_000;
 
-function identityOf(record: StoredRecord): ProcessIdentity {
-  const text = (field: string): string => record.get(field) ?? '';
-  return {
-    host: text('host'),
-    bootId: text('bootId'),
-    pidNamespace: text('pidNamespace'),
-    timeNamespace: text('timeNamespace'),
-    pid: Number(text('pid')),
-    startTime: text('startTime'),
-  };
-}
-
-/** Reads workers' records. One that something else has written over proves nothing, and doesn't spoil the others. */
-async function readWorkers(store: Store, ids: readonly string[]): Promise<readonly (StoredRecord | null)[]> {
-  const { records } = await store.readEach(store.home, ids.map(keys.worker));
-  return records.map((record) => (record instanceof Error ? null : record));
-}
-
 /** As a candidate, before it is known what its owner had on trial. */
-type Found =
+type Untried =
   Exclude<Candidate, { kind: 'orphan' }> | ({ readonly kind: 'orphan' } & Omit<Orphan, 'ownerSuspects'>);
 
 /** This process itself: what it holds without running it. */
@@ -85,26 +76,21 @@ function lostInQueue({ task }: Head): OrphanCause {
   return task.orphanCause === 'requeued' ? 'requeued' : 'not_started';
 }
 
-function suspectsOf(record: StoredRecord | null): number {
-  const count = Number(record?.get('suspects') ?? 0);
-  return Number.isSafeInteger(count) && count > 0 ? count : 0;
-}
-
 /** Leases and hand-overs that are over. */
 const OVER = { to: { fromNow: 0 } } as const;
 
-/** The same pages, with the first one asked for now. */
-function ahead<T>(pages: AsyncGenerator<T>): AsyncGenerator<T> {
-  const asked = pages.next();
-  // Told when it is its turn.
-  asked.catch(() => {});
-  return (async function* () {
-    const first = await asked;
-    if (first.done === true) return;
-    yield first.value;
-    yield* pages;
-  })();
+/** The tasks of one name whose lease or hand-over is over. */
+interface Overdue {
+  readonly name: string;
+  readonly running: Ahead<IndexPage>;
+  readonly handedOver: Ahead<IndexPage>;
 }
+
+/** Of more dead workers than these, what they hold is not asked for all at once. */
+const MOST_AHEAD = 8;
+
+/** So many of the first tasks are read by themselves: they can run while the others are read. */
+const FIRST_READ = 16;
 
 export class OrphanFinder {
   /** How many other workers there were at the last look. */
@@ -153,71 +139,62 @@ export class OrphanFinder {
     names: ReadonlySet<string>,
     dead: readonly DeadWorker[],
     judgeLeases: boolean,
-  ): AsyncGenerator<Candidate[]> {
+  ): AsyncGenerator<Found> {
     const { store, worker } = this.#engine;
     const owners = dead.filter(({ cause }) => cause !== null);
     if (worker.mayHoldLost) owners.push({ ...OWN, incarnation: worker.incarnation });
     const trials = new Map<string, number>();
     for (const partition of store.partitions) {
-      const overdue = [...(judgeLeases ? names : [])].map((name) => ({
+      const overdue = [...(judgeLeases ? names : [])].map((name): Overdue => ({
         name,
         running: ahead(store.pages(partition, indexes.inState('processing', name), OVER)),
         handedOver: ahead(store.pages(partition, indexes.inState('pending', name), OVER)),
       }));
-      for (const { incarnation, cause, suspects } of owners) {
-        trials.set(incarnation, suspects);
-        for await (const page of store.pages(partition, indexes.held(incarnation))) {
+      const held = owners.map((owner) => {
+        const pages = store.pages(partition, indexes.held(owner.incarnation));
+        return { owner, index: owners.length > MOST_AHEAD ? later(pages) : ahead(pages) };
+      });
+      const last = partition === store.partitions.at(-1);
+      for (const [at, { owner, index }] of held.entries()) {
+        trials.set(owner.incarnation, owner.suspects);
+        const rest = [
+          ...held.slice(at + 1).map((each) => each.index),
+          ...overdue.flatMap(({ running, handedOver }) => [running, handedOver]),
+        ];
+        for await (const page of index.pages) {
           const ids = page.entries.map(({ id }) => id);
-          const found = await this.#orphans(names, partition, ids, incarnation, null, (head) =>
-            head.task.owner === incarnation ? cause : null,
-          );
-          yield await this.#withTrials(found, trials);
+          const left = last ? unlessFull(ids.length) + (await atMost(rest)) : Infinity;
+          yield* this.#heldBy(owner, names, partition, ids, left, trials);
         }
       }
-      for (const { name, running, handedOver } of overdue) {
-        for await (const page of running) {
-          const ids = page.entries.map(({ id }) => id);
-          const found = await this.#orphans(names, partition, ids, null, name, (head) => {
-            if ((head.task.leaseUntilMs ?? Infinity) > page.nowMs) return null;
-            return head.task.owner === worker.incarnation ? 'own' : 'lease_over';
-          });
-          yield await this.#withTrials(found, trials);
-        }
-        for await (const page of handedOver) {
-          const ids = page.entries.map(({ id }) => id);
-          const found = await this.#orphans(
-            names,
-            partition,
-            ids,
-            null,
-            name,
-            (head) => ((head.task.dueAtMs ?? Infinity) <= page.nowMs ? lostInQueue(head) : null),
-            'pending',
-          );
-          yield found.map((each) => (each.kind === 'orphan' ? { ...each, ownerSuspects: 0 } : each));
-        }
-      }
+      for (const each of overdue) yield* this.#overdue(each, names, partition, trials);
     }
   }
 
-  /**
-   * In how many ms the first lease or hand-over is over, if nothing happens before; Infinity without one.
-   * @param sinceMs how long ago it was looked for those that are over: what has ended meanwhile counts, too
-   */
-  async nextEnd(names: ReadonlySet<string>, sinceMs: number): Promise<number> {
-    const { store, handlers } = this.#engine;
-    const queues = [...names].flatMap((name) => {
-      const handedOver = handlers.get(name)?.dispatch ? [indexes.inState('pending', name)] : [];
-      return [indexes.inState('processing', name), ...handedOver];
-    });
-    const first = { from: { fromNow: -Math.ceil(sinceMs) }, limit: 1 };
-    const looks = store.partitions.flatMap((partition) =>
-      queues.map(async (index) => {
-        const { entries, nowMs } = await store.range(partition, index, first);
-        return (entries[0]?.score ?? Infinity) - nowMs;
-      }),
-    );
-    return Math.min(...(await Promise.all(looks)), Infinity);
+  /** Whose leases and hand-overs are over, of one name. */
+  async *#overdue(
+    { name, running, handedOver }: Overdue,
+    names: ReadonlySet<string>,
+    partition: string,
+    trials: Map<string, number>,
+  ): AsyncGenerator<Found> {
+    const { incarnation } = this.#engine.worker;
+    for await (const page of running.pages) {
+      const ids = page.entries.map(({ id }) => id);
+      const found = await this.#orphans(names, partition, ids, null, name, (head) => {
+        if ((head.task.leaseUntilMs ?? Infinity) > page.nowMs) return null;
+        return head.task.owner === incarnation ? 'own' : 'lease_over';
+      });
+      yield { candidates: await this.#withTrials(found, trials), left: Infinity };
+    }
+    for await (const page of handedOver.pages) {
+      const ids = page.entries.map(({ id }) => id);
+      const judge = (head: Head): OrphanCause | null =>
+        (head.task.dueAtMs ?? Infinity) <= page.nowMs ? lostInQueue(head) : null;
+      const found = await this.#orphans(names, partition, ids, null, name, judge, 'pending');
+      const candidates = found.map((each) => (each.kind === 'orphan' ? { ...each, ownerSuspects: 0 } : each));
+      yield { candidates, left: Infinity };
+    }
   }
 
   /** How the owner of a single task is known to be gone; null while it may be alive. */
@@ -236,8 +213,32 @@ export class OrphanFinder {
     return cause === null ? null : { cause, ownerSuspects: suspectsOf(record) };
   }
 
+  /** What a dead worker held, of a page; `left`: this page, and whatever may come after it. */
+  async *#heldBy(
+    { incarnation, cause }: DeadWorker,
+    names: ReadonlySet<string>,
+    partition: string,
+    ids: readonly string[],
+    left: number,
+    trials: Map<string, number>,
+  ): AsyncGenerator<Found> {
+    const parts = ids.length > 2 * FIRST_READ ? [ids.slice(0, FIRST_READ), ids.slice(FIRST_READ)] : [ids];
+    const reading = parts.map((part) =>
+      this.#orphans(names, partition, part, incarnation, null, (head) =>
+        head.task.owner === incarnation ? cause : null,
+      ),
+    );
+    // Told when it is its turn.
+    for (const found of reading) found.catch(() => {});
+    let come = 0;
+    for (const [part, found] of reading.entries()) {
+      come += parts[part]?.length ?? 0;
+      yield { candidates: await this.#withTrials(await found, trials), left: left - come };
+    }
+  }
+
   /** Says of each orphan how many suspects its owner had on trial; reads each owner's record once. */
-  async #withTrials(found: readonly Found[], trials: Map<string, number>): Promise<Candidate[]> {
+  async #withTrials(found: readonly Untried[], trials: Map<string, number>): Promise<Candidate[]> {
     const owners = new Set(
       found.flatMap((each) => (each.kind === 'orphan' ? (each.head.task.owner ?? []) : [])),
     );
@@ -269,11 +270,11 @@ export class OrphanFinder {
     judge: (head: Head) => OrphanCause | null,
     // It may have moved on while it was read: a head that was handed over still names its last owner.
     status: TaskStatus = 'processing',
-  ): Promise<Found[]> {
+  ): Promise<Untried[]> {
     // What this process is running, starting or claiming at this moment is never adopted.
     const foreign = ids.filter((id) => !this.#engine.flights.has(id));
     const read = await readTasks(this.#engine.store, partition, foreign);
-    return foreign.flatMap((taskId, index): Found[] => {
+    return foreign.flatMap((taskId, index): Untried[] => {
       // It may have taken off while it was read: then the head is that of the live attempt.
       if (this.#engine.flights.has(taskId)) return [];
       const { head = null, control = null } = read[index] ?? {};

@@ -41,8 +41,8 @@ export async function plan(
   const planned: PlannedRecovery[] = [];
   const seen = new Set<string>();
   const dead = await finder.deadWorkers(true);
-  for await (const page of finder.find(names, dead, judgeLeases)) {
-    const found = page.filter((each) => each.kind === 'corrupt' || isNew(each.head.task.taskId, seen));
+  for await (const { candidates } of finder.find(names, dead, judgeLeases)) {
+    const found = candidates.filter((each) => each.kind === 'corrupt' || isNew(each.head.task.taskId, seen));
     for (const some of inGroups(found))
       planned.push(...(await Promise.all(some.map((each) => candidate(engine, each)))));
   }

@@ -2,7 +2,7 @@
  * One pass of recovery: takes what was found and needs no queue, then tasks out of the recovery queue in priority order,
  * as many at once as there are slots, and runs them. Start, sweeps and `recover()` all use this.
  */
-import type { Clock } from '../clock.js';
+import { turned } from '../clock.js';
 import { isRecoveryError, kindOf, messageOf } from '../errors.js';
 import type { CrashEvidence } from '../domain/task.js';
 import { log } from '../log.js';
@@ -19,12 +19,13 @@ import type { OwnFlight } from './flights.js';
 import { readTasks } from './heads.js';
 import type { Orphan } from './orphans.js';
 import { queueOrder } from './recovery-queue.js';
-import type { Queued } from './recovery-queue.js';
 import { outcomeOf } from './report.js';
 import type { ReportBuilder } from './report.js';
 import type { Slots } from './slots.js';
 import type { Starter } from './starter.js';
 import { isUndecodable } from './task-errors.js';
+import { inTurn, readLongAgo } from './taken.js';
+import type { Taken } from './taken.js';
 
 type Running = Extract<ClaimResult, { kind: 'started' }>;
 
@@ -34,22 +35,29 @@ interface AsideSuspect {
   readonly crashes: readonly CrashEvidence[];
 }
 
-/** A task to be taken: out of the queue, or as it was found. */
-interface Taken extends Pick<Queued, 'taskId' | 'name'> {
-  readonly orphan?: Orphan;
-}
-
 /** What a pass is about. */
 interface PassOptions {
   readonly filter: PassFilter;
   readonly report: ReportBuilder;
   readonly slots: Slots;
+  /** The look or the queue failed: throws, unless what was claimed already is to go on. */
+  readonly failed: (error: unknown) => void;
 }
 
 /** One pass, with what it needs at every task. */
 interface Pass extends PassOptions {
   /** What was put aside: suspects run apart from the others. */
   readonly suspects: AsideSuspect[];
+  /** Put into the queue by this very pass, which has done with them. */
+  readonly left: Set<string>;
+}
+
+/** How far a pass is. */
+interface Progress {
+  readonly running: Set<Promise<void>>;
+  readonly claiming: Set<Promise<void>>;
+  /** No more can be started for now. */
+  readonly settled: () => Promise<void>;
 }
 
 /** Tasks begun in one turn of the event loop: few at first, so that the first runs soon, then as many as there were, up to this. */
@@ -75,12 +83,12 @@ export class Recoverer {
    * for now; the promise resolves at the end of the queue, with one for the end of all that this pass started.
    */
   async drain(
-    found: readonly Orphan[],
+    found: AsyncIterable<Orphan>,
     options: PassOptions,
     underWay: () => void,
   ): Promise<{ ended: Promise<unknown> }> {
-    const { filter, report, slots } = options;
-    const pass: Pass = { ...options, suspects: [] };
+    const { filter, report } = options;
+    const pass: Pass = { ...options, suspects: [], left: new Set() };
     const running = new Set<Promise<void>>();
     const claiming = new Set<Promise<void>>();
     const settled = async (): Promise<void> => {
@@ -88,16 +96,35 @@ export class Recoverer {
       underWay();
     };
     let nextMs = Infinity;
-    let taken = 0;
-    let pauseAt = FIRST_TOGETHER;
     const queued = queueOrder(this.#engine.store, this.#discovery.namesOf(filter), (count, dueInMs) => {
       report.deferred(count);
       nextMs = Math.min(nextMs, dueInMs);
     });
-    for await (const each of inTurn(found, queued)) {
+    try {
+      await this.#takeAll(inTurn(found, queued), pass, { running, claiming, settled });
+    } catch (error) {
+      await Promise.all(claiming);
+      options.failed(error);
+    }
+    await settled();
+    if (nextMs < Infinity) this.#engine.wakeIn(nextMs);
+    return { ended: Promise.all([...running, this.#trials(pass)]) };
+  }
+
+  /** Takes each when there is a slot for it. */
+  async #takeAll(
+    order: AsyncIterable<Taken>,
+    pass: Pass,
+    { running, claiming, settled }: Progress,
+  ): Promise<void> {
+    const { filter, slots } = pass;
+    let taken = 0;
+    let pauseAt = FIRST_TOGETHER;
+    for await (const each of order) {
       if (this.#engine.closing !== null) break;
-      if (!isWanted(filter, each.taskId)) continue;
-      if (slots.exhausted) void settled();
+      if (!isWanted(filter, each.taskId) || pass.left.has(each.taskId)) continue;
+      const waits = slots.exhausted;
+      if (waits) void settled();
       await slots.acquire();
       if (this.#engine.closing !== null) {
         slots.release();
@@ -106,7 +133,7 @@ export class Recoverer {
       const started = deferred<void>();
       claiming.add(started.promise);
       void started.promise.then(() => claiming.delete(started.promise));
-      const run = this.#recover(each, pass, started.resolve).finally(() => {
+      const run = this.#recover(waits ? readLongAgo(each) : each, pass, started.resolve).finally(() => {
         slots.release();
         running.delete(run);
       });
@@ -117,9 +144,6 @@ export class Recoverer {
       pauseAt += Math.min(taken, TOGETHER);
       await turned(this.#engine.clock);
     }
-    await settled();
-    if (nextMs < Infinity) this.#engine.wakeIn(nextMs);
-    return { ended: Promise.all([...running, this.#trials(pass)]) };
   }
 
   /** Runs the suspects, each in its turn. */
@@ -163,7 +187,7 @@ export class Recoverer {
           const outcome =
             attempt.retryInMs === null
               ? outcomeOf(thrown, this.#engine.closing)
-              : { ...outcomeOf(thrown, this.#engine.closing), ...DEFERRED };
+              : { ...outcomeOf(thrown, this.#engine.closing), outcome: 'deferred' as const };
           report.add({ ...told, items: attempt.items, ...outcome });
         },
       );
@@ -218,8 +242,8 @@ export class Recoverer {
       own.lost();
       if (isUndecodable(error, taskId)) leaveToOthers(this.#engine, taskId, name);
       // It may be long until somebody can take it: it is to be seen waiting, with its crash.
-      if (orphan !== undefined && CANT_CLAIM.some((code) => isRecoveryError(error, code)))
-        await this.#discovery.enqueue(orphan);
+      const cantClaim = isRecoveryError(error, 'CODEC_FAILED') || isRecoveryError(error, 'STORAGE_REFUSED');
+      if (orphan !== undefined && cantClaim) await this.#leave(orphan, pass);
       // Not for a refused write: a claim writes to what all tasks share, and that is not this task's fault.
       if (!isRecoveryError(error, 'CORRUPT_RECORD')) throw error;
       await this.#discovery.quarantine(taskId, name, orphan?.head.task.owner ?? null, error.message);
@@ -231,9 +255,10 @@ export class Recoverer {
     handler: Handler,
     orphan: Orphan,
     own: OwnFlight,
-    { report, slots }: Pass,
+    pass: Pass,
     leave: (() => void) | null,
   ): Promise<Running | null> {
+    const { report, slots } = pass;
     const { head, cause, ownerSuspects, control } = orphan;
     const { taskId, name, items, status } = head.task;
     report.discovered(1);
@@ -245,7 +270,7 @@ export class Recoverer {
       const { plan, kind: outcome } = claimed;
       report.add({ taskId, name, decision: plan.action, reason: plan.reason, outcome, items });
       // A strategy leaves it alone: its crash is to be known all the same.
-      if (outcome === 'skipped' && status === 'processing') await this.#discovery.enqueue(orphan);
+      if (outcome === 'skipped' && status === 'processing') await this.#leave(orphan, pass);
       if (claimed.kind === 'dispatched') {
         report.started();
         await claimed.hand();
@@ -259,29 +284,16 @@ export class Recoverer {
     return claimed;
   }
 
+  /** Puts it into the queue, for others or for a later pass. */
+  async #leave(orphan: Orphan, { left }: Pass): Promise<void> {
+    left.add(orphan.head.task.taskId);
+    await this.#discovery.enqueue(orphan);
+  }
+
   /** Whether it has to be tried apart from the others. One that is to be given up needs no trial. */
   #isSuspect({ crashBudget }: Handler, { task }: Head): boolean {
     const nowMs = this.#engine.store.estimatedNowMs(this.#engine.store.partitionOf(task.taskId));
     const recent = recentCrashes(task.crashes, crashBudget, nowMs);
     return isSuspect(recent) && !isSpent(recent, crashBudget);
   }
-}
-
-const DEFERRED = { outcome: 'deferred' } as const;
-
-const CANT_CLAIM = ['CODEC_FAILED', 'STORAGE_REFUSED'] as const;
-
-function turned(clock: Clock): Promise<void> {
-  return new Promise((resolve) => {
-    clock.defer(resolve);
-  });
-}
-
-/** What was found first: there is a slot for all of it. */
-async function* inTurn(found: readonly Orphan[], queued: AsyncIterable<Queued>): AsyncGenerator<Taken> {
-  for (const orphan of found) {
-    const { taskId, name } = orphan.head.task;
-    yield { taskId, name, orphan };
-  }
-  yield* queued;
 }

@@ -73,6 +73,11 @@ export class ReportBuilder {
     this.#startedMs = startedMs;
   }
 
+  /** Whether something was claimed. */
+  get hasStarted(): boolean {
+    return this.#recovered > 0;
+  }
+
   discovered(count: number): void {
     this.#discovered += count;
   }

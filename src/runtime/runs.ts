@@ -166,6 +166,8 @@ export class Runs {
     if (this.#claiming > 0) {
       const report = new ReportBuilder(this.#engine.clock.monotonicMs());
       const look = await this.#discovery.discover(this.#filter(), report, judgeLeases, 0);
+      // Without a slot all of it goes into the queue.
+      await allOf(look.atOnce);
       return look.finish();
     }
     const run = this.#pass(this.#filter(), judgeLeases, this.#slots);
@@ -184,13 +186,21 @@ export class Runs {
     const work = async (): Promise<RecoveryReport> => {
       const look = await this.#discovery.discover(filter, report, judgeLeases, slots.free);
       this.#engine.worker.noteRun();
-      if (!logging.silent)
-        told.found(filter.taskIds?.size ?? look.atOnce.length + (await this.#discovery.waiting(filter)));
+      let { atOnce } = look;
+      if (!logging.silent) {
+        // Counted before the first of them runs: what is said of them has to have a beginning.
+        const found = await allOf(atOnce);
+        atOnce = inOrder(found);
+        told.found(filter.taskIds?.size ?? found.length + (await this.#discovery.waiting(filter)));
+      }
       this.#claiming += 1;
-      const finish = once(() => underWay.resolve(look.finish()));
-      const run = await this.#recoverer.drain(look.atOnce, { filter, report, slots }, finish).finally(() => {
-        this.#claiming -= 1;
-      });
+      const failed = (error: unknown): void => this.#failed(error, report);
+      const finish = once(() => underWay.resolve(look.finish().catch(failed)));
+      const run = await this.#recoverer
+        .drain(atOnce, { filter, report, slots, failed }, finish)
+        .finally(() => {
+          this.#claiming -= 1;
+        });
       await Promise.all([run.ended, underWay.promise]);
       const built = report.build(clock.monotonicMs());
       told.over(built);
@@ -200,6 +210,15 @@ export class Runs {
     finished.catch(underWay.reject);
     underWay.promise.catch(() => {});
     return { underWay: underWay.promise, finished };
+  }
+
+  /** What was claimed goes on and has its report; a later look sees to the rest. */
+  #failed(error: unknown, report: ReportBuilder): void {
+    if (!report.hasStarted) throw error;
+    const { emitter, settings } = this.#engine;
+    log.recovery('a pass failed half-way: %s', kindOf(error));
+    emitter.alert('sweep_failed', alertedError(this.#engine, error));
+    this.#engine.wakeIn(Math.min(settings.leaseMs, settings.sweepIntervalMs));
   }
 
   #within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
@@ -218,4 +237,14 @@ function isAway(error: unknown): error is RecoveryError {
   return (['STORAGE_UNAVAILABLE', 'STORAGE_READONLY', 'CHECK_FAILED', 'RECOVERY_TIMEOUT'] as const).some(
     (code) => isRecoveryError(error, code),
   );
+}
+
+async function allOf<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}
+
+async function* inOrder<T>(items: readonly T[]): AsyncGenerator<T> {
+  yield* items;
 }

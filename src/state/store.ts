@@ -173,10 +173,11 @@ export function isCorruption(error: unknown): error is RecoveryError {
   return isRecoveryError(error, 'CORRUPT_RECORD') || isRecoveryError(error, 'STORAGE_REFUSED');
 }
 
-/** Entries read at a time where all of an index is wanted. */
-const PAGE = 256;
+/** Entries read at a time where all of an index is wanted. A page of fewer is the last one. */
+export const PAGE = 256;
 
-interface IndexPage {
+/** A page of an index. */
+export interface IndexPage {
   readonly nowMs: number;
   readonly entries: readonly IndexEntry[];
 }

@@ -88,6 +88,35 @@ describe.each([1, 3])('orphans for which there are slots enough, on %i partition
     expect(statuses(next).filter((status) => status === 'orphaned')).toHaveLength(3);
   });
 
+  // Of several, nobody knows what the others have.
+  it.runIf(partitions === 1)(
+    'the first of many run while the rest is read, if all that may come has a slot',
+    async () => {
+      const ids = Array.from({ length: 40 }, (_, at) => `t${at}`);
+      await died(ids);
+      for (const concurrency of [39, 40]) {
+        const door = gate();
+        const read: Storage['read'] = async (partition, wanted, ...rest) => {
+          const reply = await world.memory.read(partition, wanted, ...rest);
+          if (wanted.length > 2 * 16) await door.passed;
+          return reply;
+        };
+        began = [];
+        const next = world.proc({ born: String(concurrency), concurrency, over: { ...world.memory, read } });
+        define(next, 'n');
+        const starting = next.recovery.runStartupRecovery();
+        await settled();
+        for (let turn = 0; turn < 20; turn += 1) await settled();
+        expect(began).toHaveLength(concurrency === 40 ? 16 : 0);
+        if (concurrency === 39) next.crash();
+        door.open();
+        if (concurrency === 39) await settled();
+        else await expect(world.until((await starting).finished)).resolves.toMatchObject({ recovered: 40 });
+      }
+      expect(new Set(began)).toEqual(new Set(ids));
+    },
+  );
+
   it('overtake nobody who waits in the queue already', async () => {
     await died(['urgent'], 'high', { priority: 9 });
     const finder = world.proc({ born: '2' });

@@ -63,6 +63,8 @@ class Driver {
   #born = 1;
   readonly #gates = new Map<string, Map<Proc, (end: End) => void>>();
   readonly #seen = { recoveries: 0, oldest: 0 };
+  /** When a process was killed last, in ms. */
+  #killedMs = -Infinity;
 
   constructor(partitions: number) {
     this.#inside = insideOf(partitions);
@@ -143,6 +145,7 @@ class Driver {
     const ignored = (work: Promise<unknown>): void => void work.catch(() => {});
     if (command.what === 'crash') {
       proc.crash();
+      this.#killedMs = clock.wallMs();
       this.#procs[command.at % this.#procs.length] = this.#proc();
     } else if (command.what === 'recover') ignored(recovery.recover());
     else if (command.what === 'documents') ignored(recovery.documents.recover());
@@ -171,6 +174,7 @@ class Driver {
     this.#gates.clear();
     this.#born += 1;
     this.#inside.world.clock.stepWall(ms);
+    if (crash) this.#killedMs = this.#inside.world.clock.wallMs();
     this.#procs = [this.#proc(), this.#proc()];
   }
 
@@ -242,6 +246,8 @@ class Driver {
         .map((entry) => entry.id),
     );
     if (running() !== before) return;
+    // Until its lease is over, a dead worker's last word stands: it may be of a task that had ended by then.
+    if (nowMs - this.#killedMs <= LEASE_MS) return;
     const begun = headsOf(this.#inside.partitions)
       .filter(({ task }) => task.status === 'processing' && alive.has(task.owner ?? ''))
       .map(({ claimedAtMs }) => claimedAtMs);
