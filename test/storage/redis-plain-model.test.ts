@@ -45,6 +45,7 @@ const drawn = fc.record(
     how: fc.constantFrom('right', 'right', 'right', 'right', 'right', 'wrong', 'sent before', 'late'),
     set: fc.array(fc.record({ key, fields }), { maxLength: 3 }),
     increment: fc.array(counted, { maxLength: 3 }),
+    observe: fc.uniqueArray(fc.constantFrom('a', 'e', 'n', 'm', 'nobody'), { maxLength: 2 }),
     index: fc.array(entry, { maxLength: 4 }),
     append: fc.array(fields, { maxLength: 2 }),
   },

@@ -154,6 +154,7 @@ describe('what goes wrong', () => {
   test.each([
     ['a guard', 'r:two', {}],
     ['another record', 'r:other', { set: [{ key: 'other', fields: { f: '1' } }] }],
+    ['an observed record', 'r:seen', { observe: ['seen'] }],
     ['an index', 'i:bad', { index: [...index, { index: 'bad', id: 'x', score: 1 }] }],
     ['an index that an entry leaves', 'i:bad', { index: [...index, { index: 'bad', id: 'x', score: null }] }],
     ['the first index', 'i:bad', { index: [{ index: 'bad', id: 'x', score: 1 }, ...index] }],

@@ -76,6 +76,15 @@ while p < first do
     k = k + 1
     if type(try('HLEN', K[k])) == 'table' then return '${NOT_PLAIN}' end
   end
+  for _ = 1, A[p + A[p] - 1] do
+    k = k + 1
+    local record = try('HGETALL', K[k])
+    if record.err then return '${NOT_PLAIN}' end
+    if status < 3 then
+      o = o + 1
+      out[o] = #record > 0 and record or {}
+    end
+  end
   p = p + A[p]
 end
 
@@ -144,6 +153,6 @@ while p < first do
     if type(reply) == 'table' then return failed(reply, guard) end
     wrote = true
   end
-  p, k = p + A[p], k + A[p + 5]
+  p, k = p + A[p], k + A[p + 5] + A[p + A[p] - 1]
 end
 ${RETURN_OUT}`);

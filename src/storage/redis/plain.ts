@@ -5,11 +5,13 @@
  *
  * ARGV: where the changes begin, how many events are kept (or '' when the call has none), then for each batch
  *   number of ARGV, notAfter or '', expect or '', length of the guard's part, number of events, number of other
- *   records, next, the guard's other fields, the other records and the events, each with its length before it
+ *   records, next, the guard's other fields, the other records and the events, each with its length before it, and the
+ *   number of observed records
  * then for each change: ZADD, ZREM or HINCRBY, number of values, number of values an entry, the values, the number of
  *   the batch that each entry is of, from 1, and for HINCRBY the field; in the end the positions of values that are ms
  *   from now, and how many these are.
- * KEYS: for each change the index or the counter's record; for each batch the guard and the other records; the event log.
+ * KEYS: for each change the index or the counter's record; for each batch the guard, the other and the observed
+ *   records; the event log.
  */
 import type { Batch, Fields, Value } from '../storage.js';
 import type { EncodedCommit } from './encode.js';
@@ -32,20 +34,24 @@ interface Change {
   readonly owners: number[];
 }
 
-function isPlain({ guard, observe, remove, unset }: Batch): boolean {
-  return guard.next !== null && (observe ?? remove ?? unset) === undefined;
+function isPlain({ guard, remove, unset }: Batch): boolean {
+  return guard.next !== null && (remove ?? unset) === undefined;
 }
 
 /**
  * Whether what one batch writes is no other one's business. The script reads all guards before it writes: of two batches
- * under one, the second would be judged by what was. And it counts before it sets.
+ * under one, the second would be judged by what was. It observes before it writes, and counts before it sets.
  */
 function areApart(batches: readonly Batch[]): boolean {
   if (new Set(batches.map(({ guard }) => guard.key)).size < batches.length) return false;
   const counters = batches.flatMap(({ increment = [] }) => increment.map(({ key }) => key));
-  if (counters.length === 0) return true;
-  const set = new Set(batches.flatMap(({ set = [] }) => set.map(({ key }) => key)));
-  return !counters.some((key) => set.has(key));
+  const observed = batches.flatMap(({ observe = [] }) => observe);
+  if (counters.length + observed.length === 0) return true;
+  const written = new Set(batches.flatMap(({ set = [] }) => set.map(({ key }) => key)));
+  if (counters.some((key) => written.has(key))) return false;
+  for (const key of counters) written.add(key);
+  for (const { guard } of batches) written.add(guard.key);
+  return !observed.some((key) => written.has(key));
 }
 
 class PlainEncoder {
@@ -64,7 +70,7 @@ class PlainEncoder {
   }
 
   /** Adds one batch; false when a record has too many fields. */
-  add({ guard, notAfter, set = [], increment = [], index = [], append = [] }: Batch): boolean {
+  add({ guard, notAfter, observe = [], set = [], increment = [], index = [], append = [] }: Batch): boolean {
     const { args, keys } = this;
     const start = args.length;
     const expect = guard.expect ?? '';
@@ -93,6 +99,8 @@ class PlainEncoder {
     }
     for (const event of append) this.#sized(event);
     args[start + 5] = others;
+    for (const key of observe) keys.push(recordKey(this.#partition, key));
+    args.push(observe.length);
     args[start] = args.length - start;
     this.#batches += 1;
     for (const { index: name, id, score } of index) this.#change(name, id, score);
