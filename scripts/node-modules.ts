@@ -1,7 +1,7 @@
 /**
  * How the built library reaches Node's own modules. An `import` of one makes it an ES module first, which reads each of
- * its exports, getters included: that loads WebCrypto (`crypto`) and `fs/promises`, and opens stdin (`process`).
- * `process.getBuiltinModule` gives the module as it is; it is a sixth of what `import 'rekindle'` takes.
+ * its exports, getters included: that loads WebCrypto (`crypto`) and `fs/promises`, and was a seventh of what
+ * `import 'rekindle'` took. `process.getBuiltinModule` gives the module as it is.
  */
 import { readFileSync } from 'node:fs';
 import type { Plugin } from './cli-bundle.js';

@@ -7,6 +7,7 @@ export interface Ahead<T> {
   atMost(): Promise<number>;
 }
 
+/** Pages whose first one is asked for now. */
 export function ahead<T extends { readonly entries: readonly unknown[] }>(
   pages: AsyncGenerator<T>,
 ): Ahead<T> {

@@ -19,7 +19,7 @@ import type { DiscoverHook } from './pieces.js';
 import type { Freed } from './orphans.js';
 import { handOver } from './submitter.js';
 import type { HandOver } from './submitter.js';
-import { argumentsOf, examine, inlineInputOf, inputTextOf, planFor, resumeOf } from './snapshot.js';
+import { argumentsOf, examine, inputTextOf, planFor, resumeOf } from './snapshot.js';
 import type { Found } from './snapshot.js';
 import { cancelledError } from './task-errors.js';
 import { tellTakeover } from './watching.js';
@@ -85,7 +85,7 @@ async function decide(
   turn: { leave: (() => void) | null; readonly queue: Dispatcher | null },
 ): Promise<ClaimResult> {
   const { taskId } = head.task;
-  const inputText = inlineInputOf(engine, head) ?? (await inputTextOf(engine, head));
+  const inputText = await inputTextOf(engine, head);
   const args = argumentsOf(head, inputText);
   const { payloads } = engine.store;
   const userText = head.userContext === null ? null : payloads.open(head.userContext, taskId, 'user context');

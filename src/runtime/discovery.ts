@@ -7,12 +7,12 @@ import { indexes } from '../state/keys.js';
 import { orphanBatch, quarantineBatch } from '../state/transitions.js';
 import type { Outcome } from '../storage/storage.js';
 import { orphaningOf } from './charges.js';
+import { removalOf } from './commits.js';
 import type { Engine } from './engine.js';
 import { notAfter } from './engine.js';
 import { nextEnd } from './next-end.js';
 import type { DeadWorker, Found, Orphan, OrphanFinder } from './orphans.js';
 import type { ReportBuilder } from './report.js';
-import { removalOf } from './commits.js';
 
 /** An orphan that no function is registered for here. */
 export interface Unhandled {

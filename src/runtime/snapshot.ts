@@ -18,17 +18,10 @@ export interface Found {
   readonly control: Control;
 }
 
-/** The JSON text of a task's arguments where the head has it; else null. @throws `CODEC_FAILED` */
-export function inlineInputOf({ store }: Engine, { input, task: { taskId } }: Head): string | null {
-  return input === null ? null : store.payloads.open(input, taskId, 'input');
-}
-
 /** The JSON text of a task's arguments, wherever it is kept. @throws `CORRUPT_RECORD`, `CODEC_FAILED` */
-export async function inputTextOf(engine: Engine, head: Head): Promise<string> {
-  const inline = inlineInputOf(engine, head);
-  if (inline !== null) return inline;
-  const { store } = engine;
+export async function inputTextOf({ store }: Engine, head: Head): Promise<string> {
   const { taskId } = head.task;
+  if (head.input !== null) return store.payloads.open(head.input, taskId, 'input');
   const { records } = await store.read(store.partitionOf(taskId), [keys.input(taskId)]);
   const text = records[0]?.get('data');
   if (text !== undefined) return store.payloads.open(text, taskId, 'input');
@@ -64,11 +57,10 @@ export async function examine(
   const { taskId } = head.task;
   const partition = store.partitionOf(taskId);
   const nowMs = store.estimatedNowMs(partition);
-  const inHead = engine.checkpoints.inHead(head);
-  const [checkpoints, control] =
-    inHead !== null && known !== null
-      ? [inHead, known]
-      : await Promise.all([engine.checkpoints.newest(head), known ?? readControl(engine, taskId)]);
+  const [checkpoints, control] = await Promise.all([
+    engine.checkpoints.newest(head),
+    known ?? readControl(engine, taskId),
+  ]);
   // Their owners have been heard of since, or are this very process: they had not died.
   const { incarnation } = engine.worker;
   const crashes = charged.filter(({ fence, owner }) => !control.lived.has(fence) && owner !== incarnation);

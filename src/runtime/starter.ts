@@ -204,8 +204,6 @@ export class Starter {
         if (started !== undefined && !emitter.idle) emitter.emit(localEvent(started, nowMs));
         const { priority } = task;
         const { userText, args } = call;
-        const origin = fence;
-        const eventSeq = 1;
         return this.#begin(call, {
           taskId,
           priority,
@@ -213,8 +211,8 @@ export class Starter {
           fence,
           nonce,
           sentMs,
-          origin,
-          eventSeq,
+          origin: fence,
+          eventSeq: 1,
           userText,
           args,
         });

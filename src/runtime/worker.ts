@@ -75,7 +75,6 @@ export class Worker implements LeaseHolder {
 
   /** Makes a task name known in the namespace, before its first task is; `retentionMs` as in `TaskNames`. */
   async ensureName(name: string, retentionMs: number | null | undefined): Promise<void> {
-    if (this.knows(name)) return;
     try {
       await this.#names.ensure(name, await this.#open(), retentionMs);
     } catch (error) {

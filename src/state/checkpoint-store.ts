@@ -124,21 +124,6 @@ export interface ReadCheckpoints {
   readonly corrupt: number;
 }
 
-function automaticOf({ automatic: mark, task }: Head, explicit: Checkpoint | null): Checkpoint | null {
-  if (mark === null) return null;
-  return {
-    name: null,
-    seq: explicit?.seq ?? 0,
-    automatic: true,
-    progressPercent: mark.percent,
-    stepDescription: mark.step,
-    recoverableData: explicit?.recoverableData ?? null,
-    databaseState: explicit?.databaseState ?? null,
-    createdAtMs: mark.atMs,
-    version: explicit?.version ?? task.version,
-  };
-}
-
 /** Reads the checkpoints of tasks. They are written with the task's head, by its owner only. */
 export class CheckpointStore {
   readonly #store: Store;
@@ -179,13 +164,20 @@ export class CheckpointStore {
       if (explicit !== null) break;
       corrupt += 1;
     }
-    return { explicit, automatic: automaticOf(head, explicit), corrupt };
-  }
-
-  /** The same where there is nothing to read: no explicit one was made. Else null. */
-  inHead(head: Head): ReadCheckpoints | null {
-    if (this.#keptNumbers(head).length > 0) return null;
-    return { explicit: null, automatic: automaticOf(head, null), corrupt: 0 };
+    const mark = head.automatic;
+    if (mark === null) return { explicit, automatic: null, corrupt };
+    const automatic: Checkpoint = {
+      name: null,
+      seq: explicit?.seq ?? 0,
+      automatic: true,
+      progressPercent: mark.percent,
+      stepDescription: mark.step,
+      recoverableData: explicit?.recoverableData ?? null,
+      databaseState: explicit?.databaseState ?? null,
+      createdAtMs: mark.atMs,
+      version: explicit?.version ?? head.task.version,
+    };
+    return { explicit, automatic, corrupt };
   }
 
   #keptNumbers({ checkpointSeq, checkpointBase }: Head): number[] {

@@ -1,52 +1,28 @@
 /** Orphans that are claimed as they are found: lost proofs of death, failing looks, late cancels. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { TaskOptions } from '../../src/runtime/task-options.js';
 import { keys } from '../../src/state/keys.js';
+import type { Storage } from '../../src/storage/storage.js';
 import { settled } from '../support/manual-clock.js';
-import {
-  alertsOf,
-  SWEEP_MS,
-  away,
-  gate,
-  LEASE_MS,
-  trapUnhandledRejections,
-  untilAborted,
-  World,
-} from './harness.js';
-import type { Proc } from './harness.js';
+import { DeadWorkers } from './dead-workers.js';
+import { alertsOf, SWEEP_MS, away, gate, LEASE_MS, trapUnhandledRejections, World } from './harness.js';
 
 trapUnhandledRejections();
 
-type Options = Omit<TaskOptions<[string], string>, 'name' | 'taskId'>;
-
 describe('orphans that are claimed as they are found, when something is wrong', () => {
   let world: World;
-  let began: string[];
+  let dead: DeadWorkers;
   beforeEach(() => {
     world = new World();
-    began = [];
+    dead = new DeadWorkers(world);
   });
   afterEach(() => world.end());
 
-  function define({ recovery }: Proc, name: string, options: Options = {}, door = Promise.resolve()) {
-    return recovery.withRecovery<[string], string>(
-      async (ctx, id) => {
-        if (ctx.attempt === 1) return untilAborted(ctx);
-        began.push(id);
-        await door;
-        return id;
-      },
-      { name, taskId: (id) => id, ...options },
-    );
-  }
+  const define: DeadWorkers['define'] = (...args) => dead.define(...args);
+  const died: DeadWorkers['died'] = (...args) => dead.died(...args);
 
-  async function died(ids: readonly string[], name = 'n', options: Options = {}): Promise<void> {
-    const proc = world.proc();
-    const task = define(proc, name, options);
-    for (const id of ids) (await task.start(id)).result.catch(() => {});
-    await settled();
-    proc.crash();
-  }
+  /** Fails for the index that is looked at last. */
+  const failingCount: Storage['count'] = (...args) =>
+    args[1].includes('stuck') ? Promise.reject(away()) : world.memory.count(...args);
 
   it('a proof of death is not forgotten because the lease is over as well', async () => {
     await died(['a']);
@@ -106,47 +82,51 @@ describe('orphans that are claimed as they are found, when something is wrong', 
     expect({ skipped, listed: tasks.length }).toEqual({ skipped: many, listed: many });
   });
 
-  it('a start that fails after the look has claimed nothing', async () => {
+  // On one partition: of several, nobody knows what the others have.
+  it.each([39, 40])(
+    '40 found with %i slots: the first run while the rest is read, if all that may come have one',
+    async (concurrency) => {
+      const ids = Array.from({ length: 40 }, (_, at) => `t${at}`);
+      await died(ids);
+      const [rest, door] = [gate(), gate()];
+      const read: Storage['read'] = async (partition, wanted, ...others) => {
+        const reply = await world.memory.read(partition, wanted, ...others);
+        if (wanted.length > 2 * 16) await rest.passed;
+        return reply;
+      };
+      const next = world.proc({ born: '2', concurrency, over: { ...world.memory, read } });
+      define(next, 'n', {}, door.passed);
+      const starting = next.recovery.runStartupRecovery();
+      for (let turn = 0; turn < 20; turn += 1) await settled();
+      expect(dead.began).toHaveLength(concurrency === 40 ? 16 : 0);
+      rest.open();
+      door.open();
+      const { finished } = await world.until(starting);
+      await expect(world.until(finished)).resolves.toMatchObject({ discovered: 40, recovered: 40 });
+      expect(new Set(dead.began)).toEqual(new Set(ids));
+    },
+  );
+
+  it('a start whose last look fails tells of it, and what it has claimed is in its report', async () => {
     await died(['a']);
-    const { count } = world.memory;
-    let failing = true;
-    const over = {
-      ...world.memory,
-      count: (...args: Parameters<typeof count>) => {
-        if (failing && args[1].includes('stuck')) return Promise.reject(away());
-        return count(...args);
-      },
-    };
-    const next = world.proc({ born: '2', over });
     const door = gate();
+    const next = world.proc({ born: '2', over: { ...world.memory, count: failingCount } });
     define(next, 'n', {}, door.passed);
     const run = await world.until(next.recovery.runStartupRecovery({ onUnavailable: 'continue' }));
-    failing = false;
+    expect(run.postponed).toBeNull();
     door.open();
-    const report = await world.until(run.finished);
-    // Postponed means: not begun. Else it has to be in the report.
-    expect({ began: began.length, discovered: report.discovered }).toSatisfy(
-      (r: { began: number; discovered: number }) => r.began === r.discovered,
-    );
+    await expect(world.until(run.finished)).resolves.toMatchObject({ discovered: 1, recovered: 1 });
+    expect(dead.began).toEqual(['a']);
+    expect(alertsOf(next.heard)).toContain('sweep_failed');
   });
 
-  it('recover() that rejects in its last look has started nothing that nobody can wait for', async () => {
+  it('nor does recover() reject when what it found runs already', async () => {
     await died(['a']);
-    const { count } = world.memory;
-    const over = {
-      ...world.memory,
-      count: (...args: Parameters<typeof count>) =>
-        args[1].includes('stuck') ? Promise.reject(away()) : count(...args),
-    };
-    const next = world.proc({ born: '2', over });
+    const next = world.proc({ born: '2', over: { ...world.memory, count: failingCount } });
     define(next, 'n');
-    const failed = await world.until(
-      next.recovery.recover().then(
-        () => false,
-        () => true,
-      ),
-    );
-    expect({ failed, began: began.length }).not.toEqual({ failed: true, began: 1 });
+    const run = await world.until(next.recovery.recover());
+    await expect(world.until(run.finished)).resolves.toMatchObject({ discovered: 1, recovered: 1 });
+    expect(dead.began).toEqual(['a']);
   });
 
   it('a wish to cancel that comes while a found one waits for a slot is followed', async () => {
@@ -158,13 +138,13 @@ describe('orphans that are claimed as they are found, when something is wrong', 
     define(next, 'two', {}, door.passed);
     const [one, two] = [next.recovery.recover({ names: ['one'] }), next.recovery.recover({ names: ['two'] })];
     await settled();
-    const waiting = ['a', 'b', 'c', 'd'].filter((id) => !began.includes(id));
+    const waiting = ['a', 'b', 'c', 'd'].filter((id) => !dead.began.includes(id));
     expect(waiting).toHaveLength(2);
     for (const id of waiting) next.recovery.tasks.cancel(id, { reason: 'no' }).catch(() => {});
     await settled();
     door.open();
     for (const run of [one, two]) await world.until((await world.until(run)).finished);
-    expect(began).toHaveLength(2);
+    expect(dead.began).toHaveLength(2);
   });
 
   it('a shutdown between finding and claiming leaves a whole report and the tasks', async () => {
@@ -204,7 +184,7 @@ describe('orphans that are claimed as they are found, when something is wrong', 
     for (const proc of procs) define(proc, 'n');
     const runs = await Promise.all(procs.map(({ recovery }) => recovery.runStartupRecovery()));
     const reports = await world.until(Promise.all(runs.map(({ finished }) => finished)));
-    expect(began.toSorted()).toEqual(['a', 'b', 'c', 'd']);
+    expect(dead.began.toSorted()).toEqual(['a', 'b', 'c', 'd']);
     expect(reports.reduce((sum, { recovered }) => sum + recovered, 0)).toBe(4);
     for (const id of ['a', 'b', 'c', 'd'])
       await expect(procs[0]?.recovery.tasks.get(id)).resolves.toMatchObject({ crashes: [{}] });
@@ -246,7 +226,7 @@ describe('orphans that are claimed as they are found, when something is wrong', 
     await next.recovery.runStartupRecovery({ onUnavailable: 'continue' });
     await world.clock.advance(LEASE_MS + 1_000);
     await settled();
-    expect(began).toEqual(['a']);
+    expect(dead.began).toEqual(['a']);
   });
 
   it.each([2, 3, 4])(
@@ -283,7 +263,7 @@ describe('orphans that are claimed as they are found, when something is wrong', 
     const runs = await world.until(Promise.all(procs.map(({ recovery }) => recovery.runStartupRecovery())));
     await world.until(Promise.all(runs.map(({ finished }) => finished)));
     await world.clock.advance(SWEEP_MS + 1);
-    expect(began.toSorted()).toEqual(ids.toSorted());
+    expect(dead.began.toSorted()).toEqual(ids.toSorted());
     for (const id of ids) {
       const { status, crashes } = (await procs[0]?.recovery.tasks.get(id)) ?? {};
       expect([id, status, crashes?.length]).toEqual([id, 'completed', 1]);

@@ -1,53 +1,25 @@
 /** Orphans that are claimed as they are found, and what stands in the way of that. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { TaskOptions } from '../../src/runtime/task-options.js';
 import { keys } from '../../src/state/keys.js';
 import type { Storage } from '../../src/storage/storage.js';
 import { settled } from '../support/manual-clock.js';
-import {
-  alertsOf,
-  gate,
-  LEASE_MS,
-  rejectionOf,
-  trapUnhandledRejections,
-  untilAborted,
-  World,
-} from './harness.js';
+import { DeadWorkers } from './dead-workers.js';
+import { alertsOf, gate, LEASE_MS, rejectionOf, trapUnhandledRejections, World } from './harness.js';
 import type { Proc } from './harness.js';
 
 trapUnhandledRejections();
 
-type Options = Omit<TaskOptions<[string], string>, 'name' | 'taskId'>;
-
 describe.each([1, 3])('orphans for which there are slots enough, on %i partitions', (partitions) => {
   let world: World;
-  let began: string[];
+  let dead: DeadWorkers;
   beforeEach(() => {
     world = new World(partitions);
-    began = [];
+    dead = new DeadWorkers(world);
   });
   afterEach(() => world.end());
 
-  /** Tasks that hang in their first attempt, and in a later one until the door opens. */
-  function define({ recovery }: Proc, name: string, options: Options = {}, door = Promise.resolve()) {
-    return recovery.withRecovery<[string], string>(
-      async (ctx, id) => {
-        if (ctx.attempt === 1) return untilAborted(ctx);
-        began.push(id);
-        await door;
-        return id;
-      },
-      { name, taskId: (id) => id, ...options },
-    );
-  }
-
-  async function died(ids: readonly string[], name = 'n', options: Options = {}): Promise<void> {
-    const proc = world.proc();
-    const task = define(proc, name, options);
-    for (const id of ids) (await task.start(id)).result.catch(() => {});
-    await settled();
-    proc.crash();
-  }
+  const define: DeadWorkers['define'] = (...args) => dead.define(...args);
+  const died: DeadWorkers['died'] = (...args) => dead.died(...args);
 
   /** Writes over a record, as a bug would. */
   async function put(key: string, fields: Record<string, string>): Promise<void> {
@@ -88,35 +60,6 @@ describe.each([1, 3])('orphans for which there are slots enough, on %i partition
     expect(statuses(next).filter((status) => status === 'orphaned')).toHaveLength(3);
   });
 
-  // Of several, nobody knows what the others have.
-  it.runIf(partitions === 1)(
-    'the first of many run while the rest is read, if all that may come has a slot',
-    async () => {
-      const ids = Array.from({ length: 40 }, (_, at) => `t${at}`);
-      await died(ids);
-      for (const concurrency of [39, 40]) {
-        const door = gate();
-        const read: Storage['read'] = async (partition, wanted, ...rest) => {
-          const reply = await world.memory.read(partition, wanted, ...rest);
-          if (wanted.length > 2 * 16) await door.passed;
-          return reply;
-        };
-        began = [];
-        const next = world.proc({ born: String(concurrency), concurrency, over: { ...world.memory, read } });
-        define(next, 'n');
-        const starting = next.recovery.runStartupRecovery();
-        await settled();
-        for (let turn = 0; turn < 20; turn += 1) await settled();
-        expect(began).toHaveLength(concurrency === 40 ? 16 : 0);
-        if (concurrency === 39) next.crash();
-        door.open();
-        if (concurrency === 39) await settled();
-        else await expect(world.until((await starting).finished)).resolves.toMatchObject({ recovered: 40 });
-      }
-      expect(new Set(began)).toEqual(new Set(ids));
-    },
-  );
-
   it('overtake nobody who waits in the queue already', async () => {
     await died(['urgent'], 'high', { priority: 9 });
     const finder = world.proc({ born: '2' });
@@ -138,10 +81,10 @@ describe.each([1, 3])('orphans for which there are slots enough, on %i partition
     define(next, 'low', {}, door.passed);
     await next.recovery.runStartupRecovery();
     await settled();
-    expect(began).toContain('urgent');
+    expect(dead.began).toContain('urgent');
     door.open();
     await settled();
-    expect(began).toHaveLength(3);
+    expect(dead.began).toHaveLength(3);
   });
 
   it('one that has crashed before waits in the queue, as long as it has to', async () => {
@@ -150,7 +93,7 @@ describe.each([1, 3])('orphans for which there are slots enough, on %i partition
     define(second, 'n', {}, untilNever());
     await second.recovery.runStartupRecovery();
     await settled();
-    expect(began).toEqual(['a']);
+    expect(dead.began).toEqual(['a']);
     second.crash();
     const third = world.proc({ born: '3' });
     define(third, 'n');
@@ -158,7 +101,7 @@ describe.each([1, 3])('orphans for which there are slots enough, on %i partition
     await settled();
     expect(statuses(third)).toEqual(['orphaned']);
     await expect(third.recovery.tasks.get('a')).resolves.toMatchObject({ status: 'orphaned' });
-    expect(began).toEqual(['a']);
+    expect(dead.began).toEqual(['a']);
   });
 
   it('nor one of the same look that has crashed before, long ago', async () => {
@@ -172,17 +115,17 @@ describe.each([1, 3])('orphans for which there are slots enough, on %i partition
     for (const id of ['a', 'b']) (await low.start(id)).result.catch(() => {});
     await world.clock.advance(5_000);
     second.crash();
-    began = [];
+    dead.began = [];
     const third = world.proc({ born: '3', concurrency: 2 });
     const door = gate();
     define(third, 'high', urgent, door.passed);
     define(third, 'low', {}, door.passed);
     await third.recovery.runStartupRecovery();
     await settled();
-    expect(began).toContain('urgent');
+    expect(dead.began).toContain('urgent');
     door.open();
     await settled();
-    expect(began).toHaveLength(3);
+    expect(dead.began).toHaveLength(3);
   });
 
   it('one that another one than a suspect of its owner may have killed is not charged', async () => {
@@ -202,7 +145,7 @@ describe.each([1, 3])('orphans for which there are slots enough, on %i partition
     define(next, 'n');
     await world.until((await next.recovery.runStartupRecovery()).finished);
     expect(alertsOf(next.heard)).toContain('corrupt_record');
-    expect(began).toEqual([]);
+    expect(dead.began).toEqual([]);
     const { entries } = await world.memory.range('rekindle:0', 'workers', { limit: 9 });
     expect(entries).toHaveLength(1);
   });
@@ -229,7 +172,7 @@ describe.each([1, 3])('orphans for which there are slots enough, on %i partition
     const task = define(next, 'n');
     await next.recovery.tasks.cancel('a', { reason: 'no longer needed' });
     await world.until((await next.recovery.runStartupRecovery()).finished);
-    expect(began).toEqual([]);
+    expect(dead.began).toEqual([]);
     await expect(rejectionOf(task('a'))).resolves.toMatchObject({ code: 'TASK_CANCELLED' });
   });
 
