@@ -24,7 +24,6 @@ import type { Engine, Handler } from './engine.js';
 import { Ending } from './ending.js';
 import { shutDownError } from './engine.js';
 import { Gate, graceOf } from './gate.js';
-import { promised } from './handled.js';
 import { HeadOwner } from './head-owner.js';
 import { Journal } from './journal.js';
 import type { LeaseHolder } from './lease-keeper.js';
@@ -243,7 +242,7 @@ export class Attempt implements LeaseHolder {
     if (this.gate.closed) return this.#endedBefore();
     this.gate.close();
     this.#watchdog?.stop();
-    const written = promised(end);
+    const written = end();
     this.#written = written;
     return written.then(
       (value) => {

@@ -70,7 +70,7 @@ export class Worker implements LeaseHolder {
 
   /** Whether there is nothing to wait for before a task of that name: every start of a task comes by here. */
   knows(name: string): boolean {
-    return this.#conflict === null && this.#writer?.abandoned === false && this.#names.has(name);
+    return this.#writer?.abandoned === false && this.#names.has(name);
   }
 
   /** Makes a task name known in the namespace, before its first task is; `retentionMs` as in `TaskNames`. */

@@ -1,6 +1,7 @@
-/** Orphans that are claimed as they are found: lost proofs of death, failing looks, late cancels. */
+/** Orphans that are claimed as they are found: lost proofs of death, doubles, late cancels. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { keys } from '../../src/state/keys.js';
+import { PAGE } from '../../src/state/store.js';
 import type { Storage } from '../../src/storage/storage.js';
 import { settled } from '../support/manual-clock.js';
 import { DeadWorkers } from './dead-workers.js';
@@ -19,10 +20,6 @@ describe('orphans that are claimed as they are found, when something is wrong', 
 
   const define: DeadWorkers['define'] = (...args) => dead.define(...args);
   const died: DeadWorkers['died'] = (...args) => dead.died(...args);
-
-  /** Fails for the index that is looked at last. */
-  const failingCount: Storage['count'] = (...args) =>
-    args[1].includes('stuck') ? Promise.reject(away()) : world.memory.count(...args);
 
   it('a proof of death is not forgotten because the lease is over as well', async () => {
     await died(['a']);
@@ -50,8 +47,14 @@ describe('orphans that are claimed as they are found, when something is wrong', 
     });
   });
 
-  it.each([1, 12])('%i that a strategy skips are as many in the report', async (many) => {
+  it.each([
+    [1, 1],
+    [12, 1],
+    [1, LEASE_MS + 1],
+    [12, LEASE_MS + 1],
+  ])('%i that a strategy skips are as many in the report after %i ms', async (many, waitMs) => {
     await died(Array.from({ length: many }, (_, at) => `t${at}`));
+    await world.clock.advance(waitMs);
     let asked = 0;
     const next = world.proc({ born: '2', concurrency: 50 });
     define(next, 'n', {
@@ -106,28 +109,6 @@ describe('orphans that are claimed as they are found, when something is wrong', 
       expect(new Set(dead.began)).toEqual(new Set(ids));
     },
   );
-
-  it('a start whose last look fails tells of it, and what it has claimed is in its report', async () => {
-    await died(['a']);
-    const door = gate();
-    const next = world.proc({ born: '2', over: { ...world.memory, count: failingCount } });
-    define(next, 'n', {}, door.passed);
-    const run = await world.until(next.recovery.runStartupRecovery({ onUnavailable: 'continue' }));
-    expect(run.postponed).toBeNull();
-    door.open();
-    await expect(world.until(run.finished)).resolves.toMatchObject({ discovered: 1, recovered: 1 });
-    expect(dead.began).toEqual(['a']);
-    expect(alertsOf(next.heard)).toContain('sweep_failed');
-  });
-
-  it('nor does recover() reject when what it found runs already', async () => {
-    await died(['a']);
-    const next = world.proc({ born: '2', over: { ...world.memory, count: failingCount } });
-    define(next, 'n');
-    const run = await world.until(next.recovery.recover());
-    await expect(world.until(run.finished)).resolves.toMatchObject({ discovered: 1, recovered: 1 });
-    expect(dead.began).toEqual(['a']);
-  });
 
   it('a wish to cancel that comes while a found one waits for a slot is followed', async () => {
     await died(['a', 'b'], 'one');
@@ -190,6 +171,38 @@ describe('orphans that are claimed as they are found, when something is wrong', 
       await expect(procs[0]?.recovery.tasks.get(id)).resolves.toMatchObject({ crashes: [{}] });
   });
 
+  describe('too many together, so all go through the queue', () => {
+    const queuedBy = async (concurrency: number): Promise<number> => {
+      const next = world.proc({ born: '2', concurrency });
+      define(next, 'n');
+      await world.until((await next.recovery.runStartupRecovery()).finished);
+      return next.line.commits.filter(({ set = [] }) =>
+        set.some(({ fields }) => fields['status'] === 'orphaned'),
+      ).length;
+    };
+
+    it('with those whose leases are over', async () => {
+      const silent = world.proc({ born: '2' });
+      const task = define(silent, 'n');
+      for (const id of ['b', 'c']) (await task.start(id)).result.catch(() => {});
+      await settled();
+      silent.crash();
+      await died(['a']);
+      await world.clock.advance(LEASE_MS + 1);
+      expect(await queuedBy(2)).toBe(3);
+    });
+
+    it('with those of the next page', async () => {
+      await died(Array.from({ length: PAGE + 1 }, (_, at) => `t${at}`));
+      expect(await queuedBy(PAGE)).toBe(PAGE + 1);
+    });
+
+    it('with those of many dead workers', async () => {
+      for (let at = 0; at < 9; at += 1) await died([`t${at}`]);
+      expect(await queuedBy(8)).toBe(9);
+    });
+  });
+
   it('a damaged one that its owner held and whose lease is over is told of once', async () => {
     await died(['a']);
     const key = keys.head('a');
@@ -203,30 +216,6 @@ describe('orphans that are claimed as they are found, when something is wrong', 
     define(next, 'n');
     await world.until((await next.recovery.runStartupRecovery()).finished);
     expect(alertsOf(next.heard).filter((kind) => kind === 'corrupt_record')).toHaveLength(1);
-  });
-
-  it('a queue that cannot be read once does not put off the next look', async () => {
-    // Alive as far as anybody can tell, until its lease is over.
-    const first = world.proc();
-    (await define(first, 'n').start('a')).result.catch(() => {});
-    await settled();
-    first.crash();
-    const { range } = world.memory;
-    let failing = true;
-    const over = {
-      ...world.memory,
-      range: (...args: Parameters<typeof range>) => {
-        if (!failing || !args[1].includes('orphaned')) return range(...args);
-        failing = false;
-        return Promise.reject(away());
-      },
-    };
-    const next = world.proc({ over });
-    define(next, 'n');
-    await next.recovery.runStartupRecovery({ onUnavailable: 'continue' });
-    await world.clock.advance(LEASE_MS + 1_000);
-    await settled();
-    expect(dead.began).toEqual(['a']);
   });
 
   it.each([2, 3, 4])(

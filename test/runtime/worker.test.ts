@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { indexes, keys } from '../../src/state/keys.js';
+import { settled } from '../support/manual-clock.js';
 import {
   alertsOf,
   LEASE_MS,
@@ -94,6 +95,28 @@ describe.each([1, 3])('a worker, on %i partitions', (partitions) => {
     await expect(task('b')).resolves.toBe('b');
     expect(await workers()).toEqual([own]);
     expect((await world.memory.range(HOME, indexes.names, { limit: 10 })).entries).toHaveLength(1);
+  });
+
+  it('begins nothing before it has signed on again', async () => {
+    const { recovery, line } = world.proc();
+    const task = recovery.withRecovery((_ctx, id: string) => id, { name: 'n', taskId: (id) => id });
+    await task('a');
+    const [own = ''] = await workers();
+    const { records } = await world.memory.read(HOME, [keys.worker(own)]);
+    const guard = { key: keys.worker(own), expect: records[0]?.get('token') ?? '', next: null };
+    await world.memory.commit(HOME, [{ guard }]);
+    const again = line.hold(
+      ({ kind, batches }) =>
+        kind === 'commit' &&
+        batches.some((batch) => batch.guard.key === guard.key && batch.guard.expect === null),
+    );
+    await world.clock.advance(LEASE_MS);
+    await again.reached;
+    const started = task('b');
+    await settled();
+    await expect(recovery.tasks.get('b')).resolves.toBeNull();
+    again.release();
+    await expect(started).resolves.toBe('b');
   });
 
   const recordOf = async (): Promise<ReadonlyMap<string, string>> => {
