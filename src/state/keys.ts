@@ -45,7 +45,7 @@ export const indexes = {
   retentions: 'retentions',
   /** Worker records, by the end of their own lease; in the first partition. */
   workers: 'workers',
-  /** What a worker holds, by the end of the lease. */
+  /** What a worker holds. Every score is 0: nothing is written here when a lease is renewed. */
   held: (incarnation: string): string => `held:${incarnation}`,
   /**
    * The tasks of a name in a state. Scores: processing: end of the lease; orphaned (the recovery queue): priority

@@ -84,11 +84,10 @@ export class LiveTask {
 
   /** @param ranMs how long it has run over all attempts; null where nobody asks */
   renew(draft: Draft, ranMs: number | null): readonly string[] {
-    const { taskId, name, owner, leaseMs } = this.start;
+    const { taskId, name, leaseMs } = this.start;
     const lease = { fromNow: leaseMs };
     this.#head(draft, ranMs === null ? { leaseUntil: lease } : { leaseUntil: lease, ...ranFields(ranMs) });
     draft.index(indexes.inState('processing', name), taskId, lease);
-    draft.index(indexes.held(owner), taskId, lease);
     return [keys.control(taskId)];
   }
 

@@ -29,10 +29,9 @@ export interface Holder {
 
 /** What a task in somebody's hands is in. */
 export function held(holder: Holder, name: string, taskId: string): IndexChange[] {
-  const score = { fromNow: holder.leaseMs };
   return [
-    { index: indexes.inState('processing', name), id: taskId, score },
-    { index: indexes.held(holder.owner), id: taskId, score },
+    { index: indexes.inState('processing', name), id: taskId, score: { fromNow: holder.leaseMs } },
+    { index: indexes.held(holder.owner), id: taskId, score: 0 },
   ];
 }
 

@@ -35,7 +35,7 @@ function expectedEntries(heads: readonly Head[]): Map<string, number | null> {
   for (const head of heads) {
     const { taskId, name, status, owner, stuckSinceMs } = head.task;
     expected.set(`${indexes.inState(status, name)} ${taskId}`, scoreOf(head));
-    if (status === 'processing') expected.set(`${indexes.held(owner ?? '')} ${taskId}`, scoreOf(head));
+    if (status === 'processing') expected.set(`${indexes.held(owner ?? '')} ${taskId}`, 0);
     if (head.group !== null) expected.set(`${indexes.group(head.group)} ${taskId}`, head.task.createdAtMs);
     if (stuckSinceMs !== null) expected.set(`${indexes.stuck(name)} ${taskId}`, stuckSinceMs);
   }

@@ -45,7 +45,7 @@ describe('create', () => {
     expect(await task.scores()).toEqual(
       new Map([
         [indexes.inState('processing', 'n'), now + 1_000],
-        [indexes.held('w1'), now + 1_000],
+        [indexes.held('w1'), 0],
       ]),
     );
     expect(await task.events()).toMatchObject([

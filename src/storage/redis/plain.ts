@@ -23,6 +23,8 @@ const MOST_VALUES = 4_000;
 /** More fields of one record than these are for the general script, which splits commands. */
 const MOST_FIELDS = 1_000;
 
+const NONE: readonly never[] = [];
+
 /** Neighbouring changes of one kind to one index, or all that are made to a counter. */
 interface Change {
   readonly key: string;
@@ -43,15 +45,21 @@ function isPlain({ guard, remove, unset }: Batch): boolean {
  * under one, the second would be judged by what was. It observes before it writes, and counts before it sets.
  */
 function areApart(batches: readonly Batch[]): boolean {
-  if (new Set(batches.map(({ guard }) => guard.key)).size < batches.length) return false;
-  const counters = batches.flatMap(({ increment = [] }) => increment.map(({ key }) => key));
-  const observed = batches.flatMap(({ observe = [] }) => observe);
-  if (counters.length + observed.length === 0) return true;
-  const written = new Set(batches.flatMap(({ set = [] }) => set.map(({ key }) => key)));
-  if (counters.some((key) => written.has(key))) return false;
-  for (const key of counters) written.add(key);
-  for (const { guard } of batches) written.add(guard.key);
-  return !observed.some((key) => written.has(key));
+  const written = new Set<string>();
+  let looksElsewhere = false;
+  for (const { guard, increment, observe } of batches) {
+    written.add(guard.key);
+    looksElsewhere ||= increment !== undefined || observe !== undefined;
+  }
+  if (written.size < batches.length) return false;
+  if (!looksElsewhere) return true;
+  for (const { set = NONE } of batches) for (const { key } of set) written.add(key);
+  const counted = new Set<string>();
+  for (const { increment = NONE } of batches) for (const { key } of increment) counted.add(key);
+  for (const key of counted) if (written.has(key)) return false;
+  for (const { observe = NONE } of batches)
+    for (const key of observe) if (written.has(key) || counted.has(key)) return false;
+  return true;
 }
 
 class PlainEncoder {
@@ -70,7 +78,15 @@ class PlainEncoder {
   }
 
   /** Adds one batch; false when a record has too many fields. */
-  add({ guard, notAfter, observe = [], set = [], increment = [], index = [], append = [] }: Batch): boolean {
+  add({
+    guard,
+    notAfter,
+    observe = NONE,
+    set = NONE,
+    increment = NONE,
+    index = NONE,
+    append = NONE,
+  }: Batch): boolean {
     const { args, keys } = this;
     const start = args.length;
     const expect = guard.expect ?? '';
