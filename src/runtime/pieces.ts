@@ -16,7 +16,7 @@ import type { Gate } from './gate.js';
 import type { Journal } from './journal.js';
 import { runStep } from './steps.js';
 import type { PieceWorld, StepOptions } from './steps.js';
-import { handled } from './handled.js';
+import { handled } from '../handled.js';
 import { storedErrorOf } from './task-errors.js';
 
 /** The same for every attempt of a task, and for no other task, one deleted and made anew under its id included. */

@@ -4,7 +4,7 @@ import type { Checkpoint } from '../domain/task.js';
 import type { LiveTaskStart } from '../state/live-task.js';
 import type { RecoveryContext } from './context.js';
 import type { Gate } from './gate.js';
-import { handled } from './handled.js';
+import { handled, promised } from '../handled.js';
 import type { Journal } from './journal.js';
 import type { Pieces } from './pieces.js';
 import type { JsonObject } from './task-options.js';
@@ -103,6 +103,6 @@ export class TaskContext implements RecoveryContext {
 
   get createCheckpoint(): RecoveryContext['createCheckpoint'] {
     return (this.#createCheckpoint ??= (checkpoint) =>
-      handled(() => this.#owner.journal.checkpoint(checkpoint)));
+      promised(() => this.#owner.journal.checkpoint(checkpoint)));
   }
 }

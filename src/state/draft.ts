@@ -8,12 +8,16 @@ type Increment = NonNullable<Batch['increment']>[number];
 /** An event that waits in a draft; it gets its number when the batch is frozen. */
 export type DraftEvent = Record<string, Value>;
 
-/** Lists that are searched, not maps: a draft holds a handful of records and entries. */
+const NONE: readonly never[] = [];
+
+/**
+ * Lists that are searched, not maps: a draft holds a handful of records and entries. Each list is made with its first item,
+ * since most have one, and an empty list makes room for 17 when it gets one.
+ */
 export class Draft {
-  readonly #set: Put[] = [];
-  readonly #index: Move[] = [];
-  readonly #append: DraftEvent[] = [];
-  /** Rare: made when they are needed. */
+  #set: Put[] | null = null;
+  #index: Move[] | null = null;
+  #append: DraftEvent[] | null = null;
   #remove: string[] | null = null;
   #increment: Increment[] | null = null;
   /** Records that were changed more than once. */
@@ -31,7 +35,8 @@ export class Draft {
       const value = fields[name];
       this.#size += name.length + (typeof value === 'string' ? value.length : 13);
     }
-    if (this.#set.some((earlier) => earlier.key === key)) Object.assign(this.#own(key), fields);
+    if (this.#set === null) this.#set = [{ key, fields }];
+    else if (this.#set.some((earlier) => earlier.key === key)) Object.assign(this.#own(key), fields);
     else this.#set.push({ key, fields });
   }
 
@@ -46,6 +51,7 @@ export class Draft {
     this.#owned ??= new Map();
     let fields = this.#owned.get(key);
     if (fields === undefined) {
+      this.#set ??= [];
       const at = this.#set.findIndex((earlier) => earlier.key === key);
       fields = { ...this.#set[at]?.fields };
       this.#owned.set(key, fields);
@@ -57,9 +63,12 @@ export class Draft {
   index(index: string, id: string, score: number | FromNow | null): void {
     this.#size += index.length + id.length;
     const entry = { index, id, score };
+    if (this.#index === null) {
+      this.#index = [entry];
+      return;
+    }
     const at = this.#index.findIndex((earlier) => earlier.index === index && earlier.id === id);
-    if (at < 0) this.#index.push(entry);
-    else this.#index[at] = entry;
+    this.#index[at < 0 ? this.#index.length : at] = entry;
   }
 
   /** Takes a record away whole. */
@@ -75,28 +84,24 @@ export class Draft {
   }
 
   get events(): readonly DraftEvent[] {
-    return this.#append;
+    return this.#append ?? NONE;
   }
 
   append(fields: DraftEvent): void {
-    this.#append.push(fields);
+    if (this.#append === null) this.#append = [fields];
+    else this.#append.push(fields);
     this.#size += 20 * Object.keys(fields).length;
   }
 
   /** The batch under a guard; parts are absent where there is nothing. */
   batch(guard: Batch['guard'], observe: readonly string[]): Batch {
-    // Whatever removes a record or counts tells of it with an event.
-    if (this.#index.length === 0 && this.#append.length === 0 && observe.length === 0) {
-      return this.#set.length === 0 ? { guard } : { guard, set: this.#set };
-    }
-    return {
-      guard,
-      ...(observe.length > 0 ? { observe } : {}),
-      ...(this.#set.length > 0 ? { set: this.#set } : {}),
-      ...(this.#index.length > 0 ? { index: this.#index } : {}),
-      ...(this.#append.length > 0 ? { append: this.#append } : {}),
-      ...(this.#remove === null ? {} : { remove: this.#remove }),
-      ...(this.#increment === null ? {} : { increment: this.#increment }),
-    };
+    const batch: { -readonly [Part in keyof Batch]: Batch[Part] } = { guard };
+    if (observe.length > 0) batch.observe = observe;
+    if (this.#set !== null) batch.set = this.#set;
+    if (this.#index !== null) batch.index = this.#index;
+    if (this.#append !== null) batch.append = this.#append;
+    if (this.#remove !== null) batch.remove = this.#remove;
+    if (this.#increment !== null) batch.increment = this.#increment;
+    return batch;
   }
 }

@@ -7,15 +7,29 @@
  */
 import type { Clock } from '../clock.js';
 import { RecoveryError } from '../errors.js';
+import { HandledPromise, handledRejection } from '../handled.js';
 import type { Batch, Outcome, StoredRecord } from '../storage/storage.js';
 import type { BatchSource } from './batch-source.js';
 import type { CommitQueue } from './commit-queue.js';
 import { Draft } from './draft.js';
 import { makeToken } from './token.js';
 
-interface Waiter {
-  readonly tell: (nowMs: number) => void;
-  readonly reject: (error: unknown) => void;
+/** Somebody who waits for a write. */
+class Waiter<T> extends HandledPromise<T> {
+  readonly #then: (nowMs: number) => T;
+
+  constructor(then: (nowMs: number) => T) {
+    super();
+    this.#then = then;
+  }
+
+  tell(nowMs: number): void {
+    try {
+      this.resolve(this.#then(nowMs));
+    } catch (error) {
+      this.reject(error);
+    }
+  }
 }
 
 function timeItself(nowMs: number): number {
@@ -64,9 +78,9 @@ export class RecordWriter implements BatchSource {
   #renewedMs: number;
   #renewWanted = false;
   #draft: Draft | null = null;
-  #waiters: Waiter[] = [];
+  #waiters: Pick<Waiter<unknown>, 'tell' | 'reject'>[] = [];
   #frozen: Batch | null = null;
-  #frozenWaiters: Waiter[] = [];
+  #frozenWaiters: Pick<Waiter<unknown>, 'tell' | 'reject'>[] = [];
   #frozenRenewsSinceMs: number | null = null;
   #queued = false;
   #finishing = false;
@@ -107,7 +121,7 @@ export class RecordWriter implements BatchSource {
     if (this.#dead === null && !this.#finishing) change((this.#draft ??= new Draft()));
   }
 
-  /** Adds to the next batch and resolves, with the storage's time, once that is durable. */
+  /** Adds to the next batch and resolves, with the storage's time, once that is durable. It need not be waited for. */
   write(change: (draft: Draft) => void): Promise<number> {
     return this.writeThen(change, timeItself);
   }
@@ -115,19 +129,12 @@ export class RecordWriter implements BatchSource {
   /** `write(change).then(then)` with a promise less: each checkpoint of each task comes by here. */
   writeThen<T>(change: (draft: Draft) => void, then: (nowMs: number) => T): Promise<T> {
     const closed = this.#dead?.() ?? (this.#finishing ? finished() : null);
-    if (closed !== null) return Promise.reject(closed);
+    if (closed !== null) return handledRejection(closed);
     change((this.#draft ??= new Draft()));
-    return new Promise((resolve, reject) => {
-      const tell = (nowMs: number): void => {
-        try {
-          resolve(then(nowMs));
-        } catch (error) {
-          reject(error);
-        }
-      };
-      this.#waiters.push({ tell, reject });
-      this.#enqueue();
-    });
+    const waiter = new Waiter(then);
+    this.#waiters.push(waiter);
+    this.#enqueue();
+    return waiter.promise;
   }
 
   /** The last write of the chain, with whatever was noted. No renewal rides along: it would undo the end. */

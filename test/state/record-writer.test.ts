@@ -1,44 +1,11 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { RecoveryError } from '../../src/errors.js';
-import { CommitQueue } from '../../src/state/commit-queue.js';
-import { RecordWriter } from '../../src/state/record-writer.js';
-import type { WriterOwner } from '../../src/state/record-writer.js';
-import { makeToken } from '../../src/state/token.js';
 import type { Batch } from '../../src/storage/storage.js';
+import { trapUnhandledRejections } from '../runtime/harness.js';
 import { settled } from '../support/manual-clock.js';
-import { manualStorage, unavailable } from './manual-storage.js';
-
-const HOME = 'test:0';
-
-function setUp() {
-  const storage = manualStorage();
-  const { clock, memory } = storage;
-  const seen = { renewals: [] as number[], lost: [] as (string | null)[] };
-  const owner: WriterOwner = {
-    renew: (draft) => {
-      draft.set('k', { lease: { fromNow: 900 } });
-      return ['control'];
-    },
-    renewed: (sentMs) => void seen.renewals.push(sentMs),
-    lost: (current) => {
-      seen.lost.push(current);
-      return new RecoveryError('LEASE_LOST', 'gone');
-    },
-  };
-  const start = { partition: HOME, key: 'k', fence: 1, nonce: 'n', renewedMs: 0, renewAfterMs: 300 };
-  const writer = new RecordWriter(start, new CommitQueue(storage.store), owner, clock);
-  const create: Batch = {
-    guard: { key: 'k', expect: null, next: makeToken(1, 'n', 0) },
-    notAfter: Number.MAX_SAFE_INTEGER,
-  };
-  const begin = async (): Promise<void> => void (await memory.commit(HOME, [create]));
-  const field = async (name: string): Promise<string | undefined> =>
-    (await memory.read(HOME, ['k'])).records[0]?.get(name);
-  const write = (name: string, value: string): Promise<number> =>
-    writer.write((draft) => draft.set('k', { [name]: value }));
-  return { ...storage, writer, seen, begin, field, write };
-}
+import { unavailable } from './manual-storage.js';
+import { HOME, setUp } from './writer-lab.js';
 
 const codeOf = async (promise: Promise<unknown>): Promise<unknown> =>
   promise.then(
@@ -46,7 +13,20 @@ const codeOf = async (promise: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => (error instanceof RecoveryError ? error.code : error),
   );
 
+trapUnhandledRejections();
+
 describe('RecordWriter', () => {
+  it('a write that nobody waits for ends nothing: neither when the record is lost, nor afterwards', async () => {
+    const { writer, begin, write } = setUp();
+    await begin();
+    void write('a', '1');
+    await settled();
+    writer.kill(new RecoveryError('LEASE_LOST', 'gone'));
+    void write('b', '2');
+    await new Promise((resolve) => void setImmediate(resolve));
+    expect(await codeOf(write('c', '3'))).toBe('LEASE_LOST');
+  });
+
   it('resolves with the storage time once the batch is durable, not before', async () => {
     const { writer, begin, write, take, clock } = setUp();
     await begin();

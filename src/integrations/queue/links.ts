@@ -1,7 +1,7 @@
 /** What the run of a task and the job that it came with have in common, while either is there. */
 import { RecoveryError } from '../../errors.js';
 import type { RecoveryContext } from '../../runtime/context.js';
-import { handled } from '../../runtime/handled.js';
+import { handled } from '../../handled.js';
 
 /** A queue as its jobs are told of something. */
 export interface QueueTraits<J> {

@@ -37,8 +37,7 @@ function toMap(reply: unknown): StoredRecord {
 
 /** A flat list of names and values; an empty one is a record that does not exist. */
 export function toRecord(reply: unknown): StoredRecord | null {
-  const map = toMap(reply);
-  return map.size === 0 ? null : map;
+  return list(reply).length === 0 ? null : toMap(reply);
 }
 
 /** Values of the fields that were asked for; null where there is no such field. */

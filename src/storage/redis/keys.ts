@@ -4,9 +4,14 @@
  * `{<partition>}:events` the log (a stream, which outside readers may follow with XREAD).
  */
 
+/** What the Redis key of each record begins with. */
+export function recordPrefix(partition: string): string {
+  return `{${partition}}:r:`;
+}
+
 /** The Redis key of a record. */
 export function recordKey(partition: string, key: string): string {
-  return `{${partition}}:r:${key}`;
+  return recordPrefix(partition) + key;
 }
 
 /** The Redis key of an index. */

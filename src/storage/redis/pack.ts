@@ -6,6 +6,33 @@
 /** A text, or a whole number from 0 to 2^32 - 1. */
 export type Packable = string | number;
 
+/** Arguments that are gathered. There is room for them from the start: a list that grows is copied again and again. */
+export class Args {
+  length = 0;
+  readonly #values: Packable[] = [];
+
+  constructor(room: number) {
+    this.#values.length = room;
+  }
+
+  /** Adds a value and returns its position, from 0. */
+  push(value: Packable): number {
+    this.#values[this.length] = value;
+    this.length += 1;
+    return this.length - 1;
+  }
+
+  set(at: number, value: Packable): void {
+    this.#values[at] = value;
+  }
+
+  /** All of them; nothing is added any more. */
+  all(): readonly Packable[] {
+    this.#values.length = this.length;
+    return this.#values;
+  }
+}
+
 /** Up to this many characters a loop is faster than a call into native code. */
 const SHORT = 64;
 /** Marks of MessagePack: 32-bit lengths unless it is a short text or a small number. */

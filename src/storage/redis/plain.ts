@@ -15,13 +15,16 @@
  */
 import type { Batch, Fields, Value } from '../storage.js';
 import type { EncodedCommit } from './encode.js';
-import { eventsKey, indexKey, recordKey } from './keys.js';
-import type { Packable } from './pack.js';
+import { eventsKey, indexKey, recordPrefix } from './keys.js';
+import { Args } from './pack.js';
 
 /** Lua unpacks fewer than 8,000 values at once. */
 const MOST_VALUES = 4_000;
 /** More fields of one record than these are for the general script, which splits commands. */
 const MOST_FIELDS = 1_000;
+
+/** So many arguments the begin or the end of a task has, with its part of the changes. */
+const USUAL_ARGS = 48;
 
 const NONE: readonly never[] = [];
 
@@ -64,17 +67,23 @@ function areApart(batches: readonly Batch[]): boolean {
 
 class PlainEncoder {
   readonly keys: string[] = [];
-  readonly args: Packable[] = [0, ''];
+  readonly args: Args;
   /** Positions in `args`, from 1, of values that the script computes. */
   readonly #fromNow: number[] = [];
   readonly #changes: Change[] = [];
   /** The last change of each index, and of each counter. */
   readonly #latest = new Map<string, Change>();
   readonly #partition: string;
+  readonly #prefix: string;
   #batches = 0;
+  #hasEvents = false;
 
-  constructor(partition: string) {
+  constructor(partition: string, batches: number) {
     this.#partition = partition;
+    this.#prefix = recordPrefix(partition);
+    this.args = new Args(batches * USUAL_ARGS);
+    this.args.push(0);
+    this.args.push('');
   }
 
   /** Adds one batch; false when a record has too many fields. */
@@ -90,73 +99,73 @@ class PlainEncoder {
     const { args, keys } = this;
     const start = args.length;
     const expect = guard.expect ?? '';
-    args.push(
-      0,
-      notAfter === undefined ? '' : String(notAfter),
-      expect,
-      0,
-      append.length,
-      0,
-      guard.next ?? '',
-    );
-    keys.push(recordKey(this.#partition, guard.key));
+    args.push(0);
+    args.push(notAfter === undefined ? '' : String(notAfter));
+    args.push(expect);
+    args.push(0);
+    args.push(append.length);
+    args.push(0);
+    args.push(guard.next ?? '');
+    keys.push(this.#prefix + guard.key);
     let others = 0;
     let fields = 0;
     for (const each of set) {
       if (each.key === guard.key) fields += this.#fields(each.fields);
       else others += 1;
     }
-    args[start + 3] = args.length - start - 6;
+    args.set(start + 3, args.length - start - 6);
     if (fields > MOST_FIELDS) return false;
     for (const each of others === 0 ? [] : set) {
       if (each.key === guard.key) continue;
-      keys.push(recordKey(this.#partition, each.key));
+      keys.push(this.#prefix + each.key);
       if (this.#sized(each.fields) > MOST_FIELDS) return false;
     }
     for (const event of append) this.#sized(event);
-    args[start + 5] = others;
-    for (const key of observe) keys.push(recordKey(this.#partition, key));
+    args.set(start + 5, others);
+    for (const key of observe) keys.push(this.#prefix + key);
     args.push(observe.length);
-    args[start] = args.length - start;
+    args.set(start, args.length - start);
     this.#batches += 1;
     for (const { index: name, id, score } of index) this.#change(name, id, score);
     for (const { key, field, by } of increment) this.#count(key, field, by);
-    if (append.length > 0) args[1] = 'events';
+    this.#hasEvents ||= append.length > 0;
     return true;
   }
 
   finish(maxEvents: number): EncodedCommit {
     const { args } = this;
     const keys: string[] = [];
-    args[0] = args.length + 1;
+    args.set(0, args.length + 1);
     for (const { key, command, field, values, owners } of this.#changes) {
       keys.push(key);
-      args.push(command, values.length, command === 'ZADD' ? 2 : 1);
+      args.push(command);
+      args.push(values.length);
+      args.push(command === 'ZADD' ? 2 : 1);
       for (const value of values) this.#value(value);
       for (const owner of owners) args.push(owner);
       if (field !== null) args.push(field);
     }
     for (const key of this.keys) keys.push(key);
-    if (args[1] !== '') {
-      args[1] = String(maxEvents);
+    if (this.#hasEvents) {
+      args.set(1, String(maxEvents));
       keys.push(eventsKey(this.#partition));
     }
     for (const at of this.#fromNow) args.push(at);
     args.push(this.#fromNow.length);
-    return { keys, args };
+    return { keys, args: args.all() };
   }
 
   #value(value: Value): void {
     if (typeof value === 'string') {
       this.args.push(value);
     } else {
-      this.#fromNow.push(this.args.push(String(value.fromNow)));
+      this.#fromNow.push(this.args.push(String(value.fromNow)) + 1);
     }
   }
 
   #fields(fields: Fields): number {
     let count = 0;
-    for (const name of Object.keys(fields)) {
+    for (const name in fields) {
       count += 1;
       this.args.push(name);
       this.#value(fields[name] ?? '');
@@ -165,9 +174,9 @@ class PlainEncoder {
   }
 
   #sized(fields: Fields): number {
-    const at = this.args.push(0) - 1;
+    const at = this.args.push(0);
     const count = this.#fields(fields);
-    this.args[at] = count * 2;
+    this.args.set(at, count * 2);
     return count;
   }
 
@@ -187,8 +196,7 @@ class PlainEncoder {
     // No index has such a name.
     const place = `\0${key}\0${field}`;
     const change =
-      this.#latest.get(place) ??
-      this.#begun(place, { key: recordKey(this.#partition, key), command: 'HINCRBY', field });
+      this.#latest.get(place) ?? this.#begun(place, { key: this.#prefix + key, command: 'HINCRBY', field });
     change.values.push(String(by));
     change.owners.push(this.#batches);
   }
@@ -208,7 +216,7 @@ export function encodePlain(
   maxEvents: number,
 ): EncodedCommit | null {
   if (!batches.every(isPlain) || !areApart(batches)) return null;
-  const encoder = new PlainEncoder(partition);
+  const encoder = new PlainEncoder(partition, batches.length);
   for (const batch of batches) {
     if (!encoder.add(batch)) return null;
   }

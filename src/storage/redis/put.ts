@@ -8,20 +8,25 @@
  */
 import type { Batch, Fields } from '../storage.js';
 import type { EncodedCommit } from './encode.js';
-import { recordKey } from './keys.js';
-import type { Packable } from './pack.js';
+import { recordPrefix } from './keys.js';
+import { Args } from './pack.js';
 
 /** Lua unpacks all of a record's fields at once. */
 const MOST_FIELDS = 1_000;
+/** So many arguments a checkpoint has. */
+const USUAL_ARGS = 12;
+
+const NONE: readonly never[] = [];
 
 /** Adds names and values; false when a value is the server's to compute, or when there are too many. */
-function pushTexts(args: Packable[], fields: Fields): boolean {
+function pushTexts(args: Args, fields: Fields): boolean {
   let left = MOST_FIELDS;
-  for (const name of Object.keys(fields)) {
+  for (const name in fields) {
     const value = fields[name];
     left -= 1;
     if (typeof value !== 'string' || left < 0) return false;
-    args.push(name, value);
+    args.push(name);
+    args.push(value);
   }
   return true;
 }
@@ -34,24 +39,27 @@ function onlySets(batch: Batch): boolean {
 }
 
 /** Adds one batch; false when it is not of this kind. */
-function pushBatch(partition: string, batch: Batch, keys: string[], args: Packable[]): boolean {
-  const { guard, set } = batch;
+function pushBatch(prefix: string, batch: Batch, keys: string[], args: Args): boolean {
+  const { guard, set = NONE } = batch;
   const start = args.length;
-  keys.push(recordKey(partition, guard.key));
-  args.push(0, 0, guard.expect ?? '', guard.next ?? '');
+  keys.push(prefix + guard.key);
+  args.push(0);
+  args.push(0);
+  args.push(guard.expect ?? '');
+  args.push(guard.next ?? '');
   let other: { readonly key: string; readonly fields: Fields } | null = null;
-  for (const each of set ?? []) {
+  for (const each of set) {
     if (each.key === guard.key) {
       if (!pushTexts(args, each.fields)) return false;
     } else if (other === null) other = each;
     else return false;
   }
-  args[start + 1] = args.length - start - 2;
+  args.set(start + 1, args.length - start - 2);
   if (other !== null) {
-    keys.push(recordKey(partition, other.key));
+    keys.push(prefix + other.key);
     if (!pushTexts(args, other.fields)) return false;
   }
-  args[start] = args.length - start - 1;
+  args.set(start, args.length - start - 1);
   return true;
 }
 
@@ -59,9 +67,10 @@ function pushBatch(partition: string, batch: Batch, keys: string[], args: Packab
 export function encodePuts(partition: string, batches: readonly Batch[]): EncodedCommit | null {
   if (!batches.every(onlySets)) return null;
   const keys: string[] = [];
-  const args: Packable[] = [];
+  const args = new Args(batches.length * USUAL_ARGS);
+  const prefix = recordPrefix(partition);
   for (const batch of batches) {
-    if (!pushBatch(partition, batch, keys, args)) return null;
+    if (!pushBatch(prefix, batch, keys, args)) return null;
   }
-  return { keys, args };
+  return { keys, args: args.all() };
 }
