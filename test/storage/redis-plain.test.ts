@@ -120,6 +120,20 @@ describe('many batches in a call', () => {
     await small.close();
   });
 
+  test('that set one record in many parts are not torn: each part may be small, and all of them too many', async () => {
+    const made = create('a');
+    await one(storage, made);
+    runs();
+    const parts = ['a', 'b', 'c', 'd'].map((name) => {
+      const names = Array.from({ length: 1_000 }, (_, at) => `${name}${at}`);
+      return { key: 'a', fields: Object.fromEntries(names.map((each) => [each, 'v'])) };
+    });
+    const set = [{ key: 'other', fields: { v: 'x' } }, ...parts];
+    expect(await one(storage, change('a', made.guard.next, { set }))).toMatchObject({ status: 'applied' });
+    expect(runs()).toEqual(['general']);
+    expect(Object.keys((await fieldsOf(storage, 'a')) ?? {})).toHaveLength(4_001);
+  });
+
   test('with records of more fields than Lua unpacks go the general way', async () => {
     const many = Object.fromEntries(Array.from({ length: 1_001 }, (_, at) => [`f${at}`, `${at}`]));
     for (const key of ['a', 'x']) {

@@ -54,6 +54,8 @@ function pushBatch(prefix: string, batch: Batch, keys: string[], args: Args): bo
     } else if (other === null) other = each;
     else return false;
   }
+  // They may come in several parts.
+  if (args.length - start > 4 + 2 * MOST_FIELDS) return false;
   args.set(start + 1, args.length - start - 2);
   if (other !== null) {
     keys.push(prefix + other.key);
