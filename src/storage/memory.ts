@@ -31,9 +31,14 @@ export interface MemoryStorageOptions {
   readonly maxEvents?: number;
 }
 
+/** Below surrogates the order of UTF-16, in which texts compare, is that of code points. */
+const MAY_DIFFER = /[\ud800-\uffff]/;
+
 /** Order of ids by their UTF-8 bytes, which is the order of their code points. */
 function compareIds(a: string, b: string): number {
-  return a === b ? 0 : Buffer.compare(Buffer.from(a), Buffer.from(b));
+  if (a === b) return 0;
+  if (MAY_DIFFER.test(a) || MAY_DIFFER.test(b)) return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  return a < b ? -1 : 1;
 }
 
 function compareEntries(a: IndexEntry, b: IndexEntry): number {
