@@ -181,7 +181,7 @@ export function cleanRestart(): RecoveryStrategy {
       const found = checkpoint !== null || automaticCheckpoint !== null;
       const why = found
         ? `There is too little progress to resume from (${percent} %).`
-        : 'There is no usable checkpoint.';
+        : 'There is no usable checkpoint; steps and items that were kept are skipped.';
       return { action: 'restart', reason: why, evidence: { progressPercent: percent, corruptCheckpoints } };
     },
   };

@@ -213,8 +213,15 @@ const areChecks: Check = (value) => {
 export const areStrategies: Check = (value) =>
   Array.isArray(value) && value.length === 0 ? 'must not be empty' : listOf(hasMethods('decide'))(value);
 
+const STORAGE_CHECK = hasMethods('read', 'commit', 'range', 'count', 'events', 'close');
+const isStorage: Check = (value) => {
+  const problem = STORAGE_CHECK(value);
+  const known = "sqliteStorage('file.db'), redisStorage(new Redis(url)), memoryStorage()";
+  return problem === null ? null : `must be a storage, such as ${known}, or one of your own: it ${problem}`;
+};
+
 const RECOVERY_CHECKS = {
-  storage: hasMethods('read', 'commit', 'range', 'count', 'events', 'close'),
+  storage: isStorage,
   namespace: isId,
   slot: isId,
   leaseMs: number(100, WEEK_MS),

@@ -51,7 +51,7 @@ export function keepableText(
     // Whatever it was, a getter that throws included: the work is done, and that has to be kept.
     const refused = new RecoveryError(
       'STEP_RESULT_NOT_STORABLE',
-      `${what} is done, but could not be kept: ${messageOf(cause)} Return JSON data that your codec, if you have one, can encode, or pass ${option}: false. It will not run again.`,
+      `${what} is done, but could not be kept: ${messageOf(cause)} Return JSON data that your codec, if you have one, can encode, or pass ${option}: false. It will not run again: later attempts get undefined. tasks.remove(id) lets the whole task begin anew.`,
       { cause },
     );
     return { entry: entries.unstorable, refused };

@@ -55,7 +55,11 @@ describe.each([1, 3])('recovery on demand, on %i partitions', (partitions) => {
         evidence: { checkpoint: null, progressPercent: 60 },
         reason: expect.stringContaining('60 %'),
       },
-      x1: { decision: 'restart', strategy: 'clean-restart', reason: 'There is no usable checkpoint.' },
+      x1: {
+        decision: 'restart',
+        strategy: 'clean-restart',
+        reason: 'There is no usable checkpoint; steps and items that were kept are skipped.',
+      },
     });
     expect(await recovery.planRecovery()).toEqual(plans);
     await expect(recovery.tasks.get('e1')).resolves.toMatchObject({ status: 'processing', attempt: 1 });

@@ -75,8 +75,10 @@ describe('drivers', () => {
   });
 
   test('a file that cannot be opened, or is no database, is the file’s error and not the driver’s', async () => {
-    await expect(open({}, join(folder, 'no', 'folder.db')).count('p', 'i')).rejects.toMatchObject({
+    const nowhere = join(folder, 'no', 'folder.db');
+    await expect(open({}, nowhere).count('p', 'i')).rejects.toMatchObject({
       code: 'STORAGE_UNAVAILABLE',
+      message: expect.stringContaining(`"${nowhere}" cannot be opened. Its folder must exist`),
       retryable: false,
     });
     writeFileSync(file, 'this is no database. '.repeat(400));

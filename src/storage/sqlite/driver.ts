@@ -1,5 +1,5 @@
 /** The common surface of the three SQLite drivers, how one is found, and what their errors mean. */
-import { RecoveryError, messageOf } from '../../errors.js';
+import { isRecoveryError, RecoveryError, messageOf } from '../../errors.js';
 import type { RecoveryErrorCode } from '../../errors.js';
 import { log } from '../../log.js';
 
@@ -84,7 +84,7 @@ export async function openPath(path: string, drivers: readonly Driver[] = DRIVER
       return db;
     } catch (error) {
       // Installed without its native part: the next driver may do. What SQLite itself says about the file stands.
-      if (primaryCode(error) !== null || works(Database)) throw faultOf(error, 'not_applied');
+      if (primaryCode(error) !== null || works(Database)) throw notOpened(path, error);
       causes[driver.module] = messageOf(error);
     }
   }
@@ -93,6 +93,14 @@ export async function openPath(path: string, drivers: readonly Driver[] = DRIVER
     'No SQLite driver: use Node 24 or newer (node:sqlite), or run `npm install better-sqlite3` or `npm install libsql`.',
     { details: { tried: causes } },
   );
+}
+
+function notOpened(path: string, error: unknown): Error {
+  const fault = faultOf(error, 'not_applied');
+  if (!isRecoveryError(fault, 'STORAGE_UNAVAILABLE')) return fault;
+  const { cause, retryable, details } = fault;
+  const message = `The SQLite file "${path}" cannot be opened. Its folder must exist, and this process must be allowed to write both. (${messageOf(error)})`;
+  return new RecoveryError('STORAGE_UNAVAILABLE', message, { cause, retryable, details });
 }
 
 function works(Database: DatabaseClass): boolean {
