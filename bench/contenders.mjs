@@ -25,6 +25,15 @@ export const CONTENDERS = {
       'EVALSHA (fence, HSET 3, ZADD), no begin and done',
     ],
   },
+  redisSame: {
+    system: 'bare ioredis, the same records',
+    file: 'floor-redis-same',
+    store: REDIS,
+    asked: [
+      'an EVALSHA each for begin and done, with the fields, index entries and events that rekindle writes',
+      'so, and an EVALSHA (fence, HSET of the record, HSET of the head) a checkpoint',
+    ],
+  },
   bullmq: {
     system: 'BullMQ',
     file: 'bullmq',

@@ -73,6 +73,8 @@ export async function latency(times, work) {
 /** One line of the table. `bound` is what the ratio is held against: at most, or at least. */
 export function row(measure, ours, floor, ratio, bound) {
   const { most, least } = bound;
+  if (most === undefined && least === undefined)
+    return { measure, ours, floor, ratio, target: null, met: null };
   const target = most === undefined ? `at least ${least}` : `at most ${most}`;
   return { measure, ours, floor, ratio, target, met: most === undefined ? ratio >= least : ratio <= most };
 }

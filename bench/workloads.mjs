@@ -8,7 +8,7 @@ const CHECKPOINTS = 10;
 /** Rounds until the code of all is optimised. */
 const WARM_UP = 2;
 /** What the checks are about. */
-const CHECKED = ['redis', 'redisFloor', 'bullmq', 'sqlite', 'sqliteFloor', 'openworkflowSqlite'];
+const CHECKED = ['redis', 'redisFloor', 'redisSame', 'bullmq', 'sqlite', 'sqliteFloor', 'openworkflowSqlite'];
 
 function percentile(values, part) {
   const sorted = values.toSorted((a, b) => a - b);
@@ -68,6 +68,12 @@ export async function noops(options) {
     ...possible(found, [
       ['W1: no-op tasks/s on Redis, to the floor', ['redis', 'redisFloor'], 'rate', { least: 0.6 }],
       ['W1: no-op tasks/s on Redis, to BullMQ', ['redis', 'bullmq'], 'rate', { least: 4 }],
+      [
+        'W1: no-op tasks/s on Redis, to bare ioredis with the same records',
+        ['redis', 'redisSame'],
+        'rate',
+        {},
+      ],
     ]),
   ];
   const columns = [{ key: 'rate', name: 'tasks/s', ratio: true }];
@@ -111,6 +117,7 @@ export async function checkpoints(options) {
   const rows = possible(found, [
     ['W2: checkpoints/s on Redis, to the floor', ['redis', 'redisFloor'], 'rate', { least: 0.7 }],
     ['W2: checkpoints/s on Redis, to BullMQ', ['redis', 'bullmq'], 'rate', { least: 3.5 }],
+    ['W2: checkpoints/s on Redis, to bare ioredis with the same records', ['redis', 'redisSame'], 'rate', {}],
     ['W2: p50 ms alone on Redis, to the floor', ['redis', 'redisFloor'], 'p50', { most: 1.3 }],
     ['W2: checkpoints/s on SQLite, to the floor', ['sqlite', 'sqliteFloor'], 'rate', { least: 5 }],
     ['W2: checkpoints/s on SQLite, to OpenWorkflow', ['sqlite', 'openworkflowSqlite'], 'rate', { least: 15 }],
