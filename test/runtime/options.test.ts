@@ -113,7 +113,7 @@ describe('createRecovery', () => {
     });
     const message = complaint(() => createRecovery(given));
     for (const part of [
-      '"storage"',
+      '"storage" must be a storage, such as sqliteStorage',
       '"leaseMs"',
       '"namespace"',
       '"speed" is no option',
